@@ -1,0 +1,30 @@
+.DEFAULT_GOAL := help
+.PHONY: help run build web check format test fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## the main job from nothing: database, service, page, sample tasks
+	@exec dev/run
+
+build: web ## release build of event-service and of web/
+	@dev/bootstrap run
+	swift build -c release --static-swift-stdlib --product event-service
+
+web:
+	@dev/build-web
+
+check: ## format, lint, warnings as errors
+	@dev/check
+
+format: ## formats all Swift
+	swift format -i -r -p Package.swift Sources Tests
+
+test: ## every test there is, against servers of its own
+	@exec dev/test
+
+fuzz: ## the fuzz targets, ten minutes each
+	@FUZZ_SECONDS=600 dev/fuzz
+
+clean: ## removes what was built
+	rm -rf .build web/dist

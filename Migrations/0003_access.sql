@@ -1,0 +1,59 @@
+-- 0003  Access: the log for people, and who may do what
+--
+-- event_service_owner      owns everything, has no right on any application table, never logs in
+-- event_service_admin      watches tables and reads the log: for those who write migrations
+-- event_service_publisher  publishes: for applications that publish events of their own
+-- event_service_runtime    all that the service's login needs; it cannot write inbox or log itself
+-- everyone                 cursor(); and nothing at all is needed for the triggers to work
+
+BEGIN;
+SELECT pg_advisory_xact_lock(1163284052, 4);
+SET LOCAL client_min_messages = warning;
+SET LOCAL ROLE event_service_owner;
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- The event log as people read it, narrowed to what is kept. `id` is the id on the stream. jsonb cannot
+-- hold the character U+0000; data that contain it are shown as one string.
+CREATE OR REPLACE VIEW event_service.events AS
+SELECT event_service.stream_id(l.position) AS id,
+       l.event_id, l.type, left(l.type, -1 - strpos(reverse(l.type), '.') + 1) AS topic, l.key,
+       CASE l.op WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update' WHEN 'd' THEN 'delete' WHEN 'e' THEN 'enter'
+                 WHEN 'l' THEN 'leave' WHEN 't' THEN 'truncate' ELSE 'publish' END AS op,
+       l.audience, l.hidden_from,
+       CASE WHEN strpos(l.data::text, '\u0000') > 0 THEN to_jsonb(l.data::text) ELSE l.data::jsonb END AS data,
+       l.at
+FROM event_service.log l
+WHERE l.position >= (SELECT f.position FROM event_service.floor f);
+
+GRANT USAGE ON SCHEMA event_service TO PUBLIC;
+GRANT EXECUTE ON FUNCTION event_service.cursor() TO PUBLIC;
+
+GRANT EXECUTE ON FUNCTION event_service.publish(text, jsonb, text[], text, text)
+    TO event_service_publisher, event_service_runtime;
+GRANT EXECUTE ON FUNCTION event_service.publish_all(jsonb, jsonb) TO event_service_runtime;
+
+-- watch() runs as its caller, so the caller needs what it calls.
+GRANT EXECUTE ON FUNCTION
+    event_service.watch(regclass, text, text, text[], text[], jsonb, text, text, text[], boolean, text, text, text[]),
+    event_service.unwatch(regclass), event_service.check_watchable(regclass),
+    event_service.check_settings(regclass, jsonb), event_service.check_type(text),
+    event_service.label_settings(regclass, text, text, text[]), event_service.named_columns(jsonb),
+    event_service.missing_columns(oid, text[]), event_service.wanted_triggers(jsonb),
+    event_service.trigger_fault(oid, jsonb), event_service.capture_function(oid),
+    event_service.write_capture(oid, jsonb), event_service.drop_capture(oid)
+    TO event_service_admin;
+GRANT SELECT ON event_service.events TO event_service_admin;
+GRANT EXECUTE ON FUNCTION event_service.stream_id(bigint) TO event_service_admin;
+
+GRANT SELECT ON event_service.watched TO event_service_admin, event_service_runtime;
+GRANT EXECUTE ON FUNCTION event_service.watched_tables() TO event_service_admin, event_service_runtime;
+
+GRANT SELECT ON event_service.migrations TO event_service_runtime;
+GRANT EXECUTE ON FUNCTION
+    event_service.attach(), event_service.bounds(), event_service.advance(int, bigint), event_service.status(),
+    event_service.replay(bigint, int, text[], text[], text[], bigint), event_service.event_at(bigint),
+    event_service.position_before(timestamptz)
+    TO event_service_runtime;
+
+INSERT INTO event_service.migrations (name) VALUES ('0003_access.sql') ON CONFLICT DO NOTHING;
+COMMIT;

@@ -1,0 +1,57 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "event-service",
+    products: [
+        .executable(name: "event-service", targets: ["EventService"])
+    ],
+    targets: [
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CJose", pkgConfig: "jose", providers: [.apt(["libjose-dev"])]),
+        .systemLibrary(
+            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+
+        // Decides. No socket, no thread, no clock: see Tests/EventCoreTests/TidyTests.swift.
+        .target(name: "EventCore", swiftSettings: strict + [.strictMemorySafety()]),
+        // Acts.
+        .executableTarget(
+            name: "EventService",
+            dependencies: ["EventCore", "CLinux", "CLibPQ", "CJose", "CCurl"],
+            swiftSettings: strict),
+
+        .target(
+            name: "TestSupport", dependencies: ["EventCore"], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        .testTarget(
+            name: "EventCoreTests", dependencies: ["EventCore", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "EventServiceTests", dependencies: ["EventService", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "IntegrationTests", dependencies: ["EventService", "TestSupport"],
+            swiftSettings: strict),
+    ]
+)
+
+// libFuzzer brings its own main(), so its targets exist only where they are asked for.
+if Context.environment["EVENT_SERVICE_FUZZ"] != nil {
+    for parser in ["HTTP", "Stream"] {
+        package.targets.append(
+            .executableTarget(
+                name: "Fuzz\(parser)", dependencies: ["EventCore"], path: "Tests/Fuzz/\(parser)",
+                swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+        package.products.append(.executable(name: "Fuzz\(parser)", targets: ["Fuzz\(parser)"]))
+    }
+}

@@ -1,0 +1,40 @@
+/// What a path stands for.
+public enum Route: Sendable, Equatable {
+    /// `GET /api/v1/events/stream`
+    case stream
+    /// `GET /api/v1/events/history`
+    case history
+    /// `GET /api/v1/events/ID`
+    case event(id: String)
+    /// `POST /api/v1/events`
+    case publish
+    /// `GET /livez`
+    case live
+    /// `GET /readyz`
+    case ready
+    /// A file of `web/dist`, by its path without the leading slash.
+    case file(String)
+
+    /// Finds the route of a path on the public listener.
+    public init(path: String) {
+        let events = "/api/v1/events"
+        switch path {
+        case "\(events)/stream": self = .stream
+        case "\(events)/history": self = .history
+        case events: self = .publish
+        case "/livez": self = .live
+        case "/readyz": self = .ready
+        case _ where path.hasPrefix("\(events)/"):
+            self = .event(id: String(path.dropFirst(events.count + 1)))
+        default: self = .file(String(path.dropFirst()))
+        }
+    }
+
+    /// The methods that the route answers.
+    public var methods: [String] {
+        switch self {
+        case .publish: ["POST", "OPTIONS"]
+        case .stream, .history, .event, .live, .ready, .file: ["GET", "HEAD", "OPTIONS"]
+        }
+    }
+}

@@ -1,0 +1,105 @@
+/// Finds the subscribers that an event may concern by its labels, so that an event costs what it
+/// reaches and not what is connected.
+///
+/// A member stands in one list for each label, or context prefix, under which events reach it. Its
+/// place in each is kept in the `Membership` that it holds, so that leaving is constant time for each
+/// list, however long that is.
+public struct AudienceIndex<Member: AnyObject> {
+    /// The members under one label.
+    fileprivate final class List {
+        var members: [(member: Member, membership: Membership, slot: Int)] = []
+        /// How the index finds the list again when it has become empty.
+        let name: Name
+
+        init(name: Name) {
+            self.name = name
+        }
+    }
+
+    fileprivate enum Name: Hashable {
+        case label(AudienceLabel)
+        case contextPrefix(String)
+        case everything
+    }
+
+    /// A member's places in the index; held by the member until it leaves.
+    public final class Membership {
+        fileprivate var places: [(list: List, index: Int)] = []
+
+        fileprivate init() {}
+    }
+
+    private var lists: [Name: List] = [:]
+    private var prefixes: [String] = []
+
+    /// Creates an index without members.
+    public init() {}
+
+    /// Whether nobody is in the index.
+    public var isEmpty: Bool { lists.isEmpty }
+
+    /// Adds a member under everything that reaches it.
+    public mutating func insert(_ member: Member, reach: Subscription.Reach) -> Membership {
+        let membership = Membership()
+        switch reach {
+        case .everything:
+            add(member, membership, to: .everything)
+        case .labels(let labels, let contextPrefixes):
+            for label in labels { add(member, membership, to: .label(label)) }
+            for prefix in Set(contextPrefixes) {
+                add(member, membership, to: .contextPrefix(prefix))
+            }
+        }
+        return membership
+    }
+
+    private mutating func add(_ member: Member, _ membership: Membership, to name: Name) {
+        let list: List
+        if let known = lists[name] {
+            list = known
+        } else {
+            list = List(name: name)
+            lists[name] = list
+            if case .contextPrefix(let prefix) = name { prefixes.append(prefix) }
+        }
+        membership.places.append((list, list.members.count))
+        list.members.append((member, membership, membership.places.count - 1))
+    }
+
+    /// Takes a member out of every list that it stands in.
+    public mutating func remove(_ membership: Membership) {
+        for (list, index) in membership.places {
+            // The last of the list takes the place that becomes free.
+            let moved = list.members.removeLast()
+            if index < list.members.count {
+                list.members[index] = moved
+                moved.membership.places[moved.slot].index = index
+            }
+            guard list.members.isEmpty else { continue }
+            lists[list.name] = nil
+            if case .contextPrefix(let prefix) = list.name { prefixes.removeAll { $0 == prefix } }
+        }
+        membership.places = []
+    }
+
+    /// Calls `body` with every member that an event of this audience may concern; with one that stands
+    /// under several of the labels, several times.
+    public func forEach(
+        concernedBy audience: [AudienceLabel], _ body: (Member) -> Void
+    ) {
+        if let list = lists[.everything] { list.forEach(body) }
+        for label in audience {
+            if let list = lists[.label(label)] { list.forEach(body) }
+            guard !prefixes.isEmpty, let name = label.contextName else { continue }
+            for prefix in prefixes where name.hasPrefix(prefix) {
+                lists[.contextPrefix(prefix)]?.forEach(body)
+            }
+        }
+    }
+}
+
+extension AudienceIndex.List {
+    fileprivate func forEach(_ body: (Member) -> Void) {
+        for entry in members { body(entry.member) }
+    }
+}

@@ -1,0 +1,108 @@
+import EventCore
+import FoundationEssentials
+import Glibc
+
+/// Reads settings from the file, the environment and the flags.
+enum ConfigurationFile {
+    /// The options of a command that takes settings.
+    static func options(_ names: [String]? = nil) -> [CommandOption] {
+        let config = CommandOption(
+            "config", value: "FILE",
+            help: "JSON5 file with settings (\(ConfigurationSources.configVariable))")
+        let settings = Setting.all.filter { names?.contains($0.name) ?? true }
+        return [config]
+            + settings.flatMap { setting in
+                let name = String(setting.flag.dropFirst(2))
+                let hint = setting.defaultText.isEmpty ? "" : " [\(setting.defaultText)]"
+                let option = CommandOption(
+                    name, value: "VALUE", valueIsOptional: setting.isBoolean,
+                    help: setting.summary + hint)
+                guard setting.isSecret else { return [option] }
+                let file = CommandOption(
+                    name + "-file", value: "FILE", help: "the same, from a file of its own")
+                return [option, file]
+            }
+    }
+
+    /// Joins what a command was given with the environment and the file.
+    static func load(
+        _ arguments: CommandArguments, settings: [CommandOption]
+    ) throws(ConfigurationError) -> Configuration {
+        var sources = ConfigurationSources()
+        sources.environment = ProcessInfo.processInfo.environment
+        let names = Set(settings.map(\.name)).subtracting(["config"])
+        sources.flags = arguments.options.filter { names.contains($0.name) }
+        let given = arguments.value(of: "config")
+        if let path = given ?? sources.environment[ConfigurationSources.configVariable] {
+            sources.fileName = path
+            sources.file = try read(path)
+        }
+        return try sources.resolve(
+            readFile: { path throws(ConfigurationError) in
+                try text(of: path).trimmingNewlines()
+            },
+            warn: { Terminal.error("event-service: \($0)") })
+    }
+
+    private static func text(of path: String) throws(ConfigurationError) -> String {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw ConfigurationError("\(path): the file cannot be read")
+        }
+        guard let text = String(validating: data, as: UTF8.self) else {
+            throw ConfigurationError("\(path): the file is not UTF-8")
+        }
+        return text
+    }
+
+    private static func read(_ path: String) throws(ConfigurationError) -> [String: SettingValue] {
+        let decoder = JSONDecoder()
+        decoder.allowsJSON5 = true
+        do {
+            let data = Data(try text(of: path).utf8)
+            return try decoder.decode([String: FileValue].self, from: data).mapValues(\.value)
+        } catch let error as ConfigurationError {
+            throw error
+        } catch let DecodingError.dataCorrupted(context) where !context.codingPath.isEmpty {
+            let name = context.codingPath.map(\.stringValue).joined(separator: ".")
+            throw ConfigurationError("\(name) in \(path): \(context.debugDescription)")
+        } catch let DecodingError.dataCorrupted(context) {
+            let cause = context.underlyingError.map { "\($0)" } ?? context.debugDescription
+            throw ConfigurationError("\(path): not JSON5: \(cause)")
+        } catch {
+            throw ConfigurationError("\(path): not a JSON5 object")
+        }
+    }
+
+    /// A text, a number, a truth value, or a list of texts.
+    private struct FileValue: Decodable {
+        let value: SettingValue
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let text = try? container.decode(String.self) {
+                value = .text(text)
+            } else if let truth = try? container.decode(Bool.self) {
+                value = .text(String(truth))
+            } else if let number = try? container.decode(Int.self) {
+                value = .text(String(number))
+            } else if let number = try? container.decode(Double.self) {
+                value = .text(String(number))
+            } else if let list = try? container.decode([String].self) {
+                value = .list(list)
+            } else {
+                throw DecodingError.dataCorruptedError(
+                    in: container,
+                    debugDescription: "allowed is a text, a number, true, false or a list of texts")
+            }
+        }
+    }
+}
+
+extension String {
+    /// A secret's file ends with a line end that is not part of it.
+    fileprivate func trimmingNewlines() -> String {
+        var text = self[...]
+        while let last = text.last, last.isNewline { text = text.dropLast() }
+        return String(text)
+    }
+}

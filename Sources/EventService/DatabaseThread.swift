@@ -1,0 +1,69 @@
+import EventCore
+
+/// The thread that talks to PostgreSQL: listening and sequencing, dispatch, and what workers ask of the
+/// log.
+///
+/// One thread for all of it, because it is all waiting: the work is done in the database.
+final class DatabaseThread: Sendable {
+    /// Where workers send what they ask.
+    let calls: Mailbox<LogCall>
+    private let control: Mailbox<Void>
+    private let thread: LoopThread
+
+    init(
+        configuration: Configuration, inboxes: [WorkerInbox], log: Log,
+        onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
+    ) throws(SystemError) {
+        let calls = try Mailbox<LogCall>()
+        let control = try Mailbox<Void>()
+        thread = try LoopThread(name: "database") {
+            do throws(SystemError) {
+                try Self.run(configuration, inboxes, log, calls, control, onHealth)
+            } catch {
+                log.error("database: thread not started", ["error": error.description])
+                onHealth([.database])
+            }
+        }
+        self.calls = calls
+        self.control = control
+    }
+
+    /// Closes the connections and ends the thread.
+    func stop() {
+        control.post(())
+        thread.join()
+    }
+
+    private static func run(
+        _ configuration: Configuration, _ inboxes: [WorkerInbox], _ log: Log,
+        _ calls: Mailbox<LogCall>, _ control: Mailbox<Void>,
+        _ onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
+    ) throws(SystemError) {
+        let loop = try EventLoop()
+        let encoder = EventEncoder(maximumBytes: configuration.maxEventBytes)
+        let pool = ConnectionPool(
+            loop: loop, url: configuration.databaseURL, size: configuration.databasePoolSize,
+            log: log)
+        let reader = LogReader(pool: pool, encoder: encoder, log: log)
+        let dispatcher = Dispatcher(
+            inboxes: inboxes, encoder: encoder,
+            longestBacklog: max(configuration.ringBytes, 1 << 20),
+            log: log)
+        let listener = NotificationListener(
+            loop: loop, configuration: configuration, dispatcher: dispatcher, reader: reader,
+            log: log,
+            onHealth: onHealth)
+        let retention = Retention(
+            loop: loop, pool: pool, keep: configuration.retention, log: log,
+            onFloor: { dispatcher.floorIs($0) })
+        let callReader = try MailboxReader(calls, on: loop) { reader.received($0) }
+        let controlReader = try MailboxReader(control, on: loop) {
+            listener.stop()
+            pool.close()
+            loop.stop()
+        }
+        listener.start()
+        withExtendedLifetime((retention, callReader, controlReader)) { loop.run() }
+        calls.close()
+    }
+}

@@ -1,0 +1,440 @@
+import EventCore
+import Glibc
+
+/// Answers the requests of connections.
+protocol HTTPRequestHandler: AnyObject {
+    /// A request has come. The answer, sooner or later, goes to the exchange.
+    func handle(_ exchange: HTTPExchange)
+}
+
+/// What takes over a connection when a response goes on for ever.
+protocol HTTPStreamBody: AnyObject {
+    /// When the stream wants to be called though nothing happens on the socket.
+    func nextDeadline(now: MonotonicTime) -> MonotonicTime
+    /// That time has come.
+    func timeReached(now: MonotonicTime)
+    /// The socket, which was full, has taken something of what is queued.
+    func tookBytes()
+    /// The connection is gone, or is about to go.
+    func closed()
+}
+
+/// One request and the way to answer it.
+final class HTTPExchange {
+    let request: HTTPRequest
+    /// Names the request in the response, in problems and in the log.
+    let requestID: String
+    /// The peer's address.
+    let address: String
+    /// Whether the connection is one past the cap: it gets an answer, but no stream, and is closed then.
+    let isPastCap: Bool
+    /// Gone once the exchange is over or the connection is closed: an answer that comes too late goes
+    /// nowhere.
+    private(set) weak var connection: HTTPConnection?
+
+    fileprivate init(_ connection: HTTPConnection, _ request: HTTPRequest, requestID: String) {
+        self.connection = connection
+        self.request = request
+        self.requestID = requestID
+        address = connection.address
+        isPastCap = connection.isPastCap
+    }
+
+    /// Sends a whole answer.
+    func respond(_ response: HTTPResponse) {
+        connection?.respond(response, to: self)
+    }
+
+    /// Sends a problem.
+    func refuse(_ problem: Problem) {
+        respond(.problem(problem, requestID: requestID))
+    }
+
+    /// Sends the head of an answer that goes on for ever, and hands the connection over.
+    func stream(_ response: HTTPResponse, body: any HTTPStreamBody) {
+        connection?.stream(response, to: self, body: body)
+    }
+}
+
+/// One connection of a client: reads requests, one after the other, and sends what answers them.
+///
+/// ```
+///  reading ──request──▶ handling ──response──▶ reading …          (keep-alive)
+///                          │    └──response──▶ lingering ─▶ closed (the rest of what the peer sends
+///                          └──stream──▶ streaming ─▶ closed         is read and dropped, so that the
+///                                                                   answer is not lost to a reset)
+/// ```
+/// While a request is handled, nothing more is read: what a client sends ahead waits in the kernel.
+final class HTTPConnection: ReadinessHandler, TimerHandler {
+    private enum State {
+        case reading
+        case handling(HTTPExchange)
+        case streaming(any HTTPStreamBody)
+        case lingering
+        case closed
+    }
+
+    /// What the connections of one loop share.
+    final class Context {
+        let loop: EventLoop
+        let limits: HTTPRequestParser.Limits
+        let headerTimeout: Duration
+        let idleTimeout: Duration
+        unowned let handler: any HTTPRequestHandler
+        /// Names requests and connections.
+        let nextID: () -> String
+        /// Called once for each connection, when it is closed.
+        let onClose: (HTTPConnection) -> Void
+        /// How many requests have not been answered yet.
+        fileprivate(set) var underWay = 0
+        private var dateSecond: Int64 = 0
+        private var dateText = ""
+
+        init(
+            loop: EventLoop, configuration: Configuration, handler: any HTTPRequestHandler,
+            nextID: @escaping () -> String, onClose: @escaping (HTTPConnection) -> Void
+        ) {
+            self.loop = loop
+            limits = HTTPRequestParser.Limits(
+                headBytes: configuration.maxHeadBytes, bodyBytes: configuration.maxBodyBytes)
+            headerTimeout = configuration.headerTimeout
+            idleTimeout = configuration.idleTimeout
+            self.handler = handler
+            self.nextID = nextID
+            self.onClose = onClose
+        }
+
+        /// The `Date` field of now, written once a second.
+        fileprivate var date: String {
+            let now = MonotonicClock.date()
+            if now.microseconds / 1_000_000 != dateSecond {
+                dateSecond = now.microseconds / 1_000_000
+                dateText = now.httpDate
+            }
+            return dateText
+        }
+    }
+
+    /// What is only needed while requests are read; a stream does without it.
+    private final class Reading {
+        var parser: HTTPRequestParser
+        /// Since when the request that is being read has been coming.
+        var began: MonotonicTime?
+        /// Whether requests are being handled further up on the stack.
+        var isUnderWay = false
+
+        init(limits: HTTPRequestParser.Limits) {
+            parser = HTTPRequestParser(limits: limits)
+        }
+    }
+
+    var timerIndex = -1
+    let descriptor: Int32
+    let address: String
+    fileprivate let isPastCap: Bool
+    private let context: Context
+    private var state = State.reading
+    private var reading: Reading?
+    private var output = OutputQueue()
+    private var interest: Readiness = [.readable, .hangUp]
+    private var peerHasEnded = false
+
+    /// Takes over a connected socket.
+    init(
+        _ descriptor: consuming FileDescriptor, address: String, context: Context,
+        isPastCap: Bool = false
+    ) {
+        self.descriptor = descriptor.release()
+        self.address = address
+        self.context = context
+        self.isPastCap = isPastCap
+        reading = Reading(limits: context.limits)
+    }
+
+    /// Begins to read; `false` if the loop cannot take the connection.
+    func start() -> Bool {
+        do {
+            try context.loop.register(descriptor, for: interest, handler: self)
+        } catch {
+            state = .closed
+            Glibc.close(descriptor)
+            return false
+        }
+        updateTimer()
+        return true
+    }
+
+    /// How many bytes wait to be sent.
+    var unsentBytes: Int { output.byteCount }
+
+    // MARK: Reading
+
+    func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) { writable() }
+        switch state {
+        case .reading, .lingering:
+            if !readiness.isDisjoint(with: .broken) {
+                close()
+            } else if !readiness.isDisjoint(with: [.readable, .hangUp]), output.isEmpty {
+                receive()
+            }
+        case .handling:
+            if !readiness.isDisjoint(with: .broken) {
+                close()
+            } else {
+                // A peer that has ended its side may still want the answer.
+                peerHasEnded = peerHasEnded || readiness.contains(.hangUp)
+                updateInterest()
+            }
+        case .streaming:
+            if !readiness.isDisjoint(with: [.hangUp, .broken]) {
+                close()
+            } else if readiness.contains(.readable) {
+                receive()
+            }
+        case .closed:
+            break
+        }
+    }
+
+    private func writable() {
+        guard let sent = flush(), sent > 0 else { return }
+        switch state {
+        case .reading where !output.isEmpty, .lingering where !output.isEmpty:
+            // A peer that takes an answer slowly has until it takes nothing more for idle_timeout.
+            updateTimer()
+        case .streaming(let body):
+            body.tookBytes()
+        case .reading, .handling, .lingering, .closed:
+            break
+        }
+    }
+
+    private func receive() {
+        withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 1) { buffer in
+            let count = recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+            if count > 0 {
+                received(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            } else if count == 0 || (errno != EAGAIN && errno != EINTR) {
+                close()
+            }
+        }
+    }
+
+    private func received(_ bytes: UnsafeRawBufferPointer) {
+        // Streaming or lingering: what a client says now is of no interest.
+        guard case .reading = state, let reading else { return }
+        reading.parser.append(bytes)
+        readRequests()
+    }
+
+    /// Handles what has been read, one request after the other, as long as the answers go out.
+    private func readRequests() {
+        guard let reading, !reading.isUnderWay else { return }
+        reading.isUnderWay = true
+        while case .reading = state, output.isEmpty {
+            do {
+                guard let request = try reading.parser.next() else { break }
+                reading.began = nil
+                handle(request)
+            } catch {
+                fail(Problem(error))
+            }
+        }
+        reading.isUnderWay = false
+        guard case .reading = state else { return }
+        if reading.parser.takeContinue() {
+            output.append(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8))
+            flush()
+        }
+        reading.began = reading.parser.isInRequest ? reading.began ?? context.loop.now : nil
+        updateInterest()
+        updateTimer()
+    }
+
+    private func handle(_ request: HTTPRequest) {
+        let exchange = HTTPExchange(self, request, requestID: request.requestID ?? context.nextID())
+        state = .handling(exchange)
+        context.underWay += 1
+        context.handler.handle(exchange)
+        if case .handling = state {
+            updateInterest()
+            updateTimer()
+        }
+    }
+
+    // MARK: Answering
+
+    fileprivate func respond(_ response: HTTPResponse, to exchange: HTTPExchange) {
+        guard case .handling(let current) = state, current === exchange else { return }
+        let keepsAlive = exchange.request.keepsAlive && !isPastCap && !peerHasEnded
+        var bytes = response.head(
+            minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
+            date: context.date, length: response.isStream ? nil : response.body.count,
+            keepsAlive: keepsAlive)
+        if exchange.request.method != "HEAD" { bytes.append(contentsOf: response.body) }
+        context.underWay -= 1
+        finish(bytes, keepsAlive: keepsAlive)
+    }
+
+    /// Answers what could not be read as a request, and ends the connection.
+    private func fail(_ problem: Problem) {
+        let requestID = context.nextID()
+        let response = HTTPResponse.problem(problem, requestID: requestID)
+        let head = response.head(
+            minorVersion: 1, requestID: requestID, date: context.date,
+            length: response.body.count, keepsAlive: false)
+        finish(head + response.body, keepsAlive: false)
+    }
+
+    private func finish(_ bytes: [UInt8], keepsAlive: Bool) {
+        state = keepsAlive ? .reading : .lingering
+        output.append(bytes)
+        updateInterest()
+        updateTimer()
+        flush()
+    }
+
+    fileprivate func stream(
+        _ response: HTTPResponse, to exchange: HTTPExchange, body: any HTTPStreamBody
+    ) {
+        guard case .handling(let current) = state, current === exchange else { return }
+        let head = response.head(
+            minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
+            date: context.date, length: nil, keepsAlive: exchange.request.minorVersion >= 1)
+        context.underWay -= 1
+        state = .streaming(body)
+        reading = nil
+        output.append(head)
+        updateInterest()
+    }
+
+    // MARK: Sending
+
+    /// Queues a stretch of shared bytes; `flush()` sends it.
+    func enqueue(_ bytes: SharedBytes, _ range: Range<Int>) {
+        output.append(bytes, range)
+    }
+
+    /// Queues bytes that are for this connection alone.
+    func enqueue(_ bytes: [UInt8]) {
+        output.append(bytes)
+    }
+
+    /// Sends what is queued, as far as the socket takes it; returns how many bytes it took, `nil` once
+    /// the connection is gone. When the socket takes more, a stream is told.
+    @discardableResult
+    func flush() -> Int? {
+        if case .closed = state { return nil }
+        let before = output.byteCount
+        guard before > 0 else { return 0 }
+        switch output.send(to: descriptor) {
+        case .all:
+            sentAll()
+            return before
+        case .some(let count):
+            updateInterest()
+            return count
+        case .failed:
+            close()
+            return nil
+        }
+    }
+
+    private func sentAll() {
+        updateInterest()
+        switch state {
+        case .lingering:
+            shutdown(descriptor, Int32(SHUT_WR))
+            if peerHasEnded { close() }
+            updateTimer()
+        case .reading:
+            readRequests()
+        case .handling, .streaming, .closed:
+            break
+        }
+    }
+
+    /// Ends a stream once what is queued has been sent, or at once if it cannot be.
+    func endStream(isChunked: Bool) {
+        guard case .streaming(let body) = state else { return }
+        if isChunked { output.append(Array("0\r\n\r\n".utf8)) }
+        state = .lingering
+        body.closed()
+        flush()
+        updateInterest()
+        updateTimer()
+    }
+
+    /// Closes the connection at once.
+    func close() {
+        let last = state
+        if case .closed = last { return }
+        state = .closed
+        context.loop.cancelTimer(self)
+        context.loop.deregister(descriptor)
+        Glibc.close(descriptor)
+        switch last {
+        case .streaming(let body): body.closed()
+        case .handling: context.underWay -= 1
+        case .reading, .lingering, .closed: break
+        }
+        context.onClose(self)
+    }
+
+    private func updateInterest() {
+        var wanted: Readiness = []
+        switch state {
+        case .reading: wanted = output.isEmpty ? [.readable, .hangUp] : []
+        case .handling: wanted = peerHasEnded ? [] : .hangUp
+        case .streaming: wanted = [.readable, .hangUp]
+        case .lingering: wanted = output.isEmpty ? [.readable, .hangUp] : []
+        case .closed: return
+        }
+        if !output.isEmpty { wanted.insert(.writable) }
+        guard wanted != interest else { return }
+        interest = wanted
+        context.loop.update(descriptor, to: wanted)
+    }
+
+    // MARK: Time
+
+    /// Sets the timer anew; a stream calls it when its deadline has moved forward.
+    func updateTimer() {
+        let now = context.loop.now
+        switch state {
+        case .reading:
+            let deadline = reading?.began.map { $0 + timeoutOfRequest }
+            context.loop.setTimer(self, at: deadline ?? now + context.idleTimeout)
+        case .handling:
+            context.loop.cancelTimer(self)
+        case .streaming(let body):
+            context.loop.setTimer(self, at: body.nextDeadline(now: now))
+        case .lingering:
+            context.loop.setTimer(
+                self, at: now + (output.isEmpty ? .seconds(2) : context.idleTimeout))
+        case .closed:
+            break
+        }
+    }
+
+    /// A head has `header_timeout`, and its body as long as a connection may stay idle.
+    private var timeoutOfRequest: Duration {
+        reading?.parser.isInBody == true
+            ? max(context.idleTimeout, context.headerTimeout) : context.headerTimeout
+    }
+
+    func timerFired(now: MonotonicTime) {
+        switch state {
+        case .reading where reading?.began != nil && output.isEmpty:
+            fail(Problem(408, "request-timeout", "The request did not come in time."))
+        case .streaming(let body):
+            body.timeReached(now: now)
+            if case .streaming = state { updateTimer() }
+        case .reading, .handling, .lingering:
+            close()
+        case .closed:
+            break
+        }
+    }
+}

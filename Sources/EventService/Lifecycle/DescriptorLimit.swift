@@ -1,0 +1,27 @@
+import Glibc
+
+/// The limit of open files.
+enum DescriptorLimit {
+    /// What the service needs beside connections: loops, listeners, PostgreSQL, files.
+    private static let reserve = 64 + ConnectionCount.roomPastCap
+
+    /// Raises the soft limit to the hard one, and returns how many connections fit; with a warning if
+    /// they are fewer than wanted.
+    static func raise(for wanted: Int, log: Log) -> Int {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let room = max(1, Int(clamping: limit.rlim_cur) - reserve)
+        if room < wanted {
+            log.warning(
+                "service: fewer connections than wanted, for lack of descriptors",
+                [
+                    "max_connections": String(wanted), "served": String(room),
+                    "descriptor_limit": String(limit.rlim_cur),
+                ])
+        }
+        return min(wanted, room)
+    }
+}

@@ -1,0 +1,335 @@
+import EventCore
+
+/// Does what the listener's state machine decides, over one connection to PostgreSQL.
+final class NotificationListener {
+    private let loop: EventLoop
+    private let connection: DatabaseConnection
+    private let dispatcher: Dispatcher
+    private let reader: LogReader
+    private let batchMaxEvents: Int
+    private let log: Log
+    private let onHealth: ([UnreadyReason]) -> Void
+    private var machine: ListenerStateMachine
+    private var timer: LoopTimer?
+    private var random = SystemRandomNumberGenerator()
+    private var epoch: Int64?
+    private var missingMigrations = false
+    /// What the last connection was given up for.
+    private var lossReason = UnreadyReason.database
+    private var lastHealth: [UnreadyReason]?
+
+    /// Bytes of data after which a batch or a page ends.
+    private static let maximumBytes = 8 << 20
+    private static let pageSize = 1000
+
+    init(
+        loop: EventLoop, configuration: Configuration, dispatcher: Dispatcher, reader: LogReader,
+        log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
+    ) {
+        self.loop = loop
+        connection = DatabaseConnection(loop: loop, url: configuration.databaseURL)
+        self.dispatcher = dispatcher
+        self.reader = reader
+        batchMaxEvents = configuration.batchMaxEvents
+        self.log = log
+        self.onHealth = onHealth
+        machine = ListenerStateMachine(
+            timing: ListenerStateMachine.Timing(batchDelay: configuration.batchMaxDelay))
+        connection.onNotification = { [unowned self] in notified(channel: $0, payload: $1) }
+        connection.onLoss = { [unowned self] in failed($0) }
+        timer = LoopTimer(loop) { [unowned self] now in
+            guard machine.isAttached else { return perform(machine.retryTimeReached()) }
+            let action = machine.waitEnded(now: now, random: nextRandom())
+            if case .reconnect = action { isDeaf() }
+            perform(action)
+        }
+    }
+
+    /// Connects, and stays connected.
+    func start() {
+        perform(machine.retryTimeReached())
+    }
+
+    /// Closes the connection for good.
+    func stop() {
+        machine.stopped()
+        timer?.cancel()
+        connection.close()
+    }
+
+    private func nextRandom() -> Double { Double.random(in: 0..<1, using: &random) }
+
+    // MARK: Requests
+
+    private func perform(_ action: ListenerStateMachine.Action) {
+        reportHealth()
+        switch action {
+        case .none:
+            break
+        case .wait(let time):
+            timer?.set(at: time)
+        case .reconnect(let time):
+            connection.close()
+            timer?.set(at: time)
+        case .request(let request):
+            timer?.cancel()
+            send(request)
+        }
+    }
+
+    private func send(_ request: ListenerStateMachine.Request) {
+        switch request {
+        case .connect: connect()
+        case .prepare: prepare()
+        case .attach: attach()
+        case .status(let claimPump): askStatus(claimPump: claimPump)
+        case .advance: advance()
+        case .claimGate: claimGate()
+        case .releaseGate: releaseGate()
+        case .read(let position): read(after: position)
+        case .probe: probe()
+        case .deposePump: deposePump()
+        }
+    }
+
+    /// Runs a query; a failure of any ends the connection.
+    private func run(
+        _ operation: String, _ sql: String, _ parameters: [String?] = [],
+        timeout: Duration = .seconds(10), then body: @escaping (borrowing Rows) -> Void
+    ) {
+        let query = Query(operation, sql, parameters, timeout: timeout)
+        connection.run(query) { [weak self] outcome in
+            switch consume outcome {
+            case .rows(let rows): body(rows)
+            case .failed(let error): self?.failed(error)
+            }
+        }
+    }
+
+    /// The connection did not hear its own probe in time, or is of no use to hear anything.
+    private func isDeaf() {
+        lossReason = .listener
+        log.warning("listener: does not hear its own notifications")
+    }
+
+    private func failed(_ error: DatabaseError) {
+        lossReason = .database
+        log.warning("listener: lost", ["error": error.description])
+        perform(machine.failed(now: loop.now, random: nextRandom()))
+    }
+
+    private func connect() {
+        connection.connect { [unowned self] error in
+            if let error {
+                missingMigrations = false
+                return failed(error)
+            }
+            perform(machine.connected())
+        }
+    }
+
+    private func prepare() {
+        runInTurn(
+            [Session.prepare]
+                + ["event_service_tick", "event_service_wake", probeChannel].map {
+                    Query("listen", "LISTEN \($0)")
+                }
+        ) { [unowned self] in
+            lookAtMigrations()
+        }
+    }
+
+    private func lookAtMigrations() {
+        let query = Query("look at the migrations", "SELECT name FROM event_service.migrations")
+        connection.run(query) { [unowned self] outcome in
+            var missing = Migration.required
+            switch consume outcome {
+            case .rows(let rows):
+                let applied = Set((0..<rows.count).map { rows.text($0, 0) })
+                missing.removeAll(where: applied.contains)
+            case .failed(let error):
+                // No such table, no such schema, or no right to it: nothing is applied, or another
+                // login applied it.
+                guard ["42P01", "3F000", "42501"].contains(error.sqlState) else {
+                    return failed(error)
+                }
+            }
+            missingMigrations = !missing.isEmpty
+            guard missing.isEmpty else {
+                return failed(
+                    DatabaseError(
+                        "look at the migrations",
+                        message:
+                            "run `event-service migrate`; not applied, or not to be seen by this"
+                            + " login, are " + missing.joined(separator: ", ")))
+            }
+            perform(machine.prepared())
+        }
+    }
+
+    private func runInTurn(_ queries: [Query], then body: @escaping () -> Void) {
+        guard let first = queries.first else { return body() }
+        connection.run(first) { [weak self] outcome in
+            guard let self else { return }
+            if case .failed(let error) = consume outcome { return failed(error) }
+            runInTurn(Array(queries.dropFirst()), then: body)
+        }
+    }
+
+    private func attach() {
+        run("attach to the log", "SELECT * FROM event_service.attach()", timeout: .seconds(30)) {
+            [unowned self] rows in
+            guard var bounds = LogRows.bounds(rows) else {
+                return failed(DatabaseError("attach to the log", message: "there is no epoch"))
+            }
+            epoch = bounds.history.entries.last?.epoch
+            reader.attached(bounds.history)
+            let (head, next) = machine.attached(bounds, now: loop.now)
+            log.info(
+                "listener: attached",
+                [
+                    "head": "\(bounds.headCursor)", "floor": String(bounds.floor),
+                    "from": String(head),
+                ])
+            bounds.head = head
+            dispatcher.attached(bounds)
+            perform(next)
+        }
+    }
+
+    private func askStatus(claimPump: Bool) {
+        run(
+            "ask the status",
+            """
+            SELECT head, floor, epoch, (extract(epoch FROM now - waiting_since) * 1000)::bigint, \
+            \(claimPump ? "pg_try_advisory_lock(1163284052, 3)" : "false") FROM event_service.status()
+            """
+        ) { [unowned self] rows in
+            guard rows.count == 1, rows.int64(0, 2) == epoch else {
+                return failed(DatabaseError("ask the status", message: "the log was replaced"))
+            }
+            dispatcher.floorIs(rows.int64(0, 1))
+            let isPump = rows.bool(0, 4)
+            if isPump { log.info("listener: sequences for all nodes") }
+            perform(
+                machine.statusReturned(
+                    ListenerStateMachine.Status(
+                        head: rows.int64(0, 0),
+                        waiting: rows.isNull(0, 3) ? nil : .milliseconds(rows.int64(0, 3)),
+                        holdsPump: isPump), now: loop.now))
+        }
+    }
+
+    private func advance() {
+        run(
+            "sequence", "SELECT * FROM event_service.advance($1, $2)",
+            [String(batchMaxEvents), String(Self.maximumBytes)], timeout: .seconds(60)
+        ) { [unowned self] rows in
+            guard rows.count > 0 else { return advanced([], .nothing) }
+            guard !rows.isNull(0, 0) else { return advanced([], .busy) }
+            let events = (0..<rows.count).map { LogRows.event(rows, $0, from: 0) }
+            let isFull =
+                events.count >= batchMaxEvents || LogRows.byteCount(events) >= Self.maximumBytes
+            advanced(
+                events,
+                .events(
+                    first: events[0].position, last: events[events.count - 1].position,
+                    isFull: isFull))
+        }
+    }
+
+    private func advanced(_ events: [Event], _ outcome: ListenerStateMachine.Advance) {
+        let (deliver, next) = machine.advanceReturned(outcome, now: loop.now)
+        if deliver, case .events(let first, let last, _) = outcome {
+            dispatcher.dispatch(events, first: first, last: last)
+        }
+        perform(next)
+    }
+
+    private func claimGate() {
+        run("take the gate", "SELECT pg_try_advisory_lock(1163284052, 1)") { [unowned self] rows in
+            perform(machine.gateClaimReturned(rows.bool(0, 0), now: loop.now))
+        }
+    }
+
+    private func releaseGate() {
+        run("let the gate go", "SELECT pg_advisory_unlock(1163284052, 1)") { [unowned self] _ in
+            perform(machine.gateReleased(now: loop.now))
+        }
+    }
+
+    private func read(after position: Int64) {
+        run(
+            "read the log", "SELECT * FROM event_service.replay($1, $2, max_bytes => $3)",
+            [String(position), String(Self.pageSize), String(Self.maximumBytes)],
+            timeout: .seconds(30)
+        ) { [unowned self] rows in
+            let head = rows.int64(0, 0)
+            let floor = rows.int64(0, 1)
+            let last = rows.int64(0, 2)
+            let events = (0..<rows.count).filter { !rows.isNull($0, 3) }
+                .map { LogRows.event(rows, $0, from: 3) }
+            let (jumped, next) = machine.pageReturned(
+                last: last, bounds: (head, floor), now: loop.now)
+            if jumped {
+                dispatcher.jumped(to: head, floor: floor)
+            } else {
+                dispatcher.dispatch(events, first: position + 1, last: last)
+            }
+            perform(next)
+        }
+    }
+
+    private var probeChannel: String { "event_service_probe_\(connection.serverProcess)" }
+
+    private func probe() {
+        run(
+            "probe",
+            """
+            SELECT NOT pg_is_in_recovery() AND (SELECT count(*) = 3 FROM pg_listening_channels() c \
+            WHERE c IN ('event_service_tick', 'event_service_wake', $1)), pg_notify($1, '')
+            """, [probeChannel]
+        ) { [unowned self] rows in
+            let isSound = rows.bool(0, 0)
+            if !isSound { isDeaf() }
+            perform(machine.probeReturned(isSound: isSound, now: loop.now, random: nextRandom()))
+        }
+    }
+
+    private func deposePump() {
+        log.warning("listener: ends the session that should sequence and does not")
+        run(
+            "end the pump's session",
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted \
+            AND classid = 1163284052 AND objid IN (2, 3) AND pid <> pg_backend_pid() \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """
+        ) { [unowned self] _ in
+            perform(machine.deposeReturned(now: loop.now))
+        }
+    }
+
+    // MARK: Notifications and health
+
+    private func notified(channel: String, payload: String) {
+        switch channel {
+        case "event_service_wake":
+            perform(machine.notified(.wake, now: loop.now))
+        case "event_service_tick":
+            guard let head = Int64(payload) else { return }
+            perform(machine.notified(.tick(head: head), now: loop.now))
+        default:
+            perform(machine.notified(.probe, now: loop.now))
+        }
+    }
+
+    private func reportHealth() {
+        // A connection that stands is not ready before it has heard its own probe.
+        let reasons: [UnreadyReason] =
+            machine.isVerified ? [] : missingMigrations ? [.migrations] : [lossReason]
+        guard reasons != lastHealth else { return }
+        lastHealth = reasons
+        onHealth(reasons)
+    }
+}

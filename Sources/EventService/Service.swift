@@ -1,0 +1,122 @@
+import CLinux
+import EventCore
+import Glibc
+
+/// The service: the only one that knows every part.
+///
+/// ```
+///  control (this thread)   signals, accepting
+///  worker × cores          connections, streams, one shard of the hub each
+///  database                listener, sequencer, dispatch, reading the log
+/// ```
+/// Threads share nothing but mailboxes: the database thread posts blocks of events to the workers, the
+/// workers post requests to the database thread, this thread posts connections to the workers.
+final class Service {
+    private let configuration: Configuration
+    private let log: Log
+    private let loop: EventLoop
+    private let control: Mailbox<ControlMessage>
+    private var controlReader: MailboxReader<ControlMessage>?
+    private let inboxes: [WorkerInbox]
+    private let workers: [LoopThread]
+    private let database: DatabaseThread
+    private var listeners: [HTTPListener] = []
+    private var signals: SignalReader?
+    private var drainDeadline: LoopTimer?
+    private var undrained = 0
+
+    /// What threads tell the control thread.
+    private enum ControlMessage: Sendable {
+        /// A worker's last stream has ended.
+        case drained
+    }
+
+    /// Listens, and starts all threads.
+    init(_ configuration: Configuration, log: Log, files: StaticFiles) throws {
+        self.configuration = configuration
+        self.log = log
+        // Blocked before any thread is started: all inherit it, and only the reader gets them.
+        SignalReader.block()
+        loop = try EventLoop()
+        control = try Mailbox()
+        let maximum = DescriptorLimit.raise(for: configuration.maxConnections, log: log)
+        let connectionCount = ConnectionCount(maximum: maximum)
+
+        // Sockets first: an address in use is the likeliest reason not to start.
+        let publicSocket = try Sockets.listen(on: configuration.listen)
+        let opsSocket = try Sockets.listen(on: configuration.opsListen)
+        let addresses = (
+            Sockets.address(configuration.listen, publicSocket.number),
+            Sockets.address(configuration.opsListen, opsSocket.number)
+        )
+
+        let inboxes = try (0..<Self.workerCount(configuration)).map { _ in try WorkerInbox() }
+        self.inboxes = inboxes
+        database = try DatabaseThread(configuration: configuration, inboxes: inboxes, log: log) {
+            reasons in
+            for inbox in inboxes { inbox.mailbox.post(.health(reasons)) }
+        }
+        workers = try inboxes.enumerated().map { [control, database] index, inbox in
+            try LoopThread(name: "worker-\(index)") {
+                do throws(SystemError) {
+                    let worker = try Worker(
+                        configuration: configuration, inbox: inbox, calls: database.calls,
+                        connectionCount: connectionCount, files: files, log: log
+                    ) { control.post(.drained) }
+                    worker.run()
+                } catch {
+                    log.error("worker: not started", ["error": error.description])
+                }
+            }
+        }
+        listeners = [
+            try HTTPListener(
+                publicSocket, listener: .publicListener, loop: loop, inboxes: inboxes,
+                connectionCount: connectionCount, log: log),
+            try HTTPListener(
+                opsSocket, listener: .opsListener, loop: loop, inboxes: inboxes,
+                connectionCount: connectionCount, log: log),
+        ]
+        controlReader = try MailboxReader(control, on: loop) { [unowned self] _ in workerDrained() }
+        signals = try SignalReader(on: loop) { [unowned self] in stopAsked(by: $0) }
+        drainDeadline = LoopTimer(loop) { [unowned self] _ in loop.stop() }
+        log.info(
+            "service: listening",
+            [
+                "address": addresses.0, "ops": addresses.1, "auth": configuration.auth.rawValue,
+                "workers": String(inboxes.count),
+            ])
+    }
+
+    private static func workerCount(_ configuration: Configuration) -> Int {
+        configuration.workers > 0
+            ? configuration.workers : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    }
+
+    /// Serves until a signal asks for the end, ends all streams, and returns.
+    func run() {
+        loop.run()
+        for listener in listeners { listener.close() }
+        for inbox in inboxes { inbox.mailbox.post(.stop) }
+        for worker in workers { worker.join() }
+        database.stop()
+        log.info("service: stopped")
+    }
+
+    private func stopAsked(by signal: Int32) {
+        guard undrained == 0 else {
+            log.warning("service: stops at once")
+            return loop.stop()
+        }
+        undrained = inboxes.count
+        log.info("service: drains", ["within": DurationText.text(configuration.drain)])
+        // The listeners stay open: health checks get their answer, and new streams their 503.
+        for inbox in inboxes { inbox.mailbox.post(.drain(over: configuration.drain)) }
+        drainDeadline?.set(after: configuration.drain + .milliseconds(500))
+    }
+
+    private func workerDrained() {
+        undrained -= 1
+        if undrained == 0 { loop.stop() }
+    }
+}

@@ -1,0 +1,152 @@
+import EventCore
+import Synchronization
+
+/// What all workers of the service count together.
+final class ConnectionCount: Sendable {
+    private let count = Atomic<Int>(0)
+    let maximum: Int
+
+    init(maximum: Int) {
+        self.maximum = maximum
+    }
+
+    /// How many connections there may be past the cap: they get answers, health checks among them, but
+    /// no stream.
+    static let roomPastCap = 128
+
+    /// What becomes of a new connection.
+    enum Admission { case served, pastCap, dropped }
+
+    /// Counts a connection, unless it is dropped.
+    func admit() -> Admission {
+        let before = count.add(1, ordering: .relaxed).oldValue
+        if before < maximum { return .served }
+        if before < maximum + Self.roomPastCap { return .pastCap }
+        leave()
+        return .dropped
+    }
+
+    /// A connection was closed.
+    func leave() {
+        count.subtract(1, ordering: .relaxed)
+    }
+
+    var current: Int { count.load(ordering: .relaxed) }
+}
+
+/// One thread that serves connections: a loop, its connections, and its shard of the hub.
+///
+/// All of it is made on the thread and touched by no other; what comes from outside comes through the
+/// inbox.
+final class Worker {
+    private let loop: EventLoop
+    private let inbox: WorkerInbox
+    private let connectionCount: ConnectionCount
+    private let onDrained: () -> Void
+    private let server: ServerContext
+    private let publicRouter: Router
+    private let opsRouter: Router
+    private var connections: [Int32: HTTPConnection] = [:]
+    private var publicContext: HTTPConnection.Context?
+    private var opsContext: HTTPConnection.Context?
+    private var drainTimer: LoopTimer?
+    private var reader: MailboxReader<WorkerMessage>?
+
+    init(
+        configuration: Configuration, inbox: WorkerInbox, calls: Mailbox<LogCall>,
+        connectionCount: ConnectionCount, files: StaticFiles, log: Log,
+        onDrained: @escaping () -> Void
+    ) throws(SystemError) {
+        let loop = try EventLoop()
+        self.loop = loop
+        self.inbox = inbox
+        self.connectionCount = connectionCount
+        self.onDrained = onDrained
+        let hub = HubShard(ringBytes: configuration.ringBytes)
+        let client = LogClient(calls: calls, replies: inbox.mailbox)
+        let stream = StreamContext(
+            loop: loop, hub: hub, log: log, client: client, configuration: configuration)
+        // Unpredictable, so that nobody finds another's connection by counting.
+        let nextID: () -> String = { String(UInt64.random(in: .min ... .max), radix: 36) }
+        server = ServerContext(
+            configuration: configuration, stream: stream,
+            authenticator: Authenticator(mode: configuration.auth), files: files, nextID: nextID)
+        publicRouter = Router(server, listener: .publicListener)
+        opsRouter = Router(server, listener: .opsListener)
+        publicContext = HTTPConnection.Context(
+            loop: loop, configuration: configuration, handler: publicRouter, nextID: nextID,
+            onClose: { [unowned self] connection in
+                connections[connection.descriptor] = nil
+                connectionCount.leave()
+            })
+        opsContext = HTTPConnection.Context(
+            loop: loop, configuration: configuration, handler: opsRouter, nextID: nextID,
+            onClose: { [unowned self] in connections[$0.descriptor] = nil })
+        reader = try MailboxReader(inbox.mailbox, on: loop) { [unowned self] in received($0) }
+    }
+
+    /// Serves until it is told to stop.
+    func run() {
+        loop.run()
+        for connection in Array(connections.values) { connection.close() }
+        inbox.mailbox.close()
+    }
+
+    private func received(_ message: WorkerMessage) {
+        switch message {
+        case .accepted(let descriptor, let address, let listener, let isPastCap):
+            accepted(
+                FileDescriptor(owning: descriptor), address: address, by: listener,
+                isPastCap: isPastCap)
+        case .block(let block):
+            inbox.waitingBytes.subtract(block.byteCount, ordering: .relaxed)
+            server.hub.receive(block)
+        case .log(let bounds, let fork):
+            server.hub.logIs(bounds, fork: fork)
+        case .health(let reasons):
+            server.stream.unready = reasons
+            server.hub.healthChanged()
+        case .reply(let reply, let number):
+            server.client.received(reply, number: number)
+        case .drain(let duration):
+            drain(over: duration)
+        case .stop:
+            loop.stop()
+        }
+    }
+
+    private func accepted(
+        _ descriptor: consuming FileDescriptor, address: String, by listener: AcceptedBy,
+        isPastCap: Bool
+    ) {
+        let context = listener == .publicListener ? publicContext : opsContext
+        guard let context else { return }
+        let number = descriptor.number
+        let connection = HTTPConnection(
+            descriptor, address: address, context: context, isPastCap: isPastCap)
+        if connection.start() {
+            connections[number] = connection
+        } else if listener == .publicListener {
+            connectionCount.leave()
+        }
+    }
+
+    // MARK: Stopping
+
+    /// Ends the streams, each at its own moment, and says so when the last has ended. Requests are
+    /// answered until the service says stop.
+    private func drain(over duration: Duration) {
+        guard drainTimer == nil else { return }
+        server.isDraining = true
+        server.hub.drain(over: duration)
+        let timer = LoopTimer(loop) { [unowned self] _ in
+            if server.hub.isEmpty, publicContext?.underWay == 0 {
+                onDrained()
+            } else {
+                drainTimer?.set(after: .milliseconds(20))
+            }
+        }
+        drainTimer = timer
+        timer.set(after: .zero)
+    }
+}

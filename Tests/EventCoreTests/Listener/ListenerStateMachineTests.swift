@@ -1,0 +1,310 @@
+import EventCore
+import TestSupport
+import Testing
+
+@Suite struct `Listener state machine` {
+    private typealias Machine = ListenerStateMachine
+    private static let second = Duration.seconds(1)
+
+    private static func time(_ milliseconds: Int) -> MonotonicTime {
+        MonotonicTime.zero + .milliseconds(milliseconds)
+    }
+
+    private static func bounds(
+        head: Int64, floor: Int64 = 1, epochs: [(Int64, Int64)] = [(1000, 1)]
+    ) throws -> LogBounds {
+        let history = try #require(
+            EpochHistory(epochs.map { .init(epoch: $0.0, firstPosition: $0.1) }))
+        return LogBounds(history: history, head: head, floor: floor)
+    }
+
+    /// A machine whose connection stands and is verified, at 0 ms; its status was asked for.
+    private static func attached(head: Int64 = 10) throws -> Machine {
+        var machine = Machine(timing: .init(batchDelay: .milliseconds(5)))
+        #expect(machine.retryTimeReached() == .request(.connect))
+        #expect(machine.connected() == .request(.prepare))
+        #expect(
+            machine.prepared() == .request(.attach),
+            "LISTEN is committed before the log is looked at")
+        let attached = machine.attached(try bounds(head: head), now: time(0))
+        #expect(attached == (head, .request(.probe)))
+        #expect(!machine.isVerified)
+        #expect(machine.notified(.probe, now: time(0)) == .none, "the probe's answer is under way")
+        #expect(machine.isVerified)
+        #expect(
+            machine.probeReturned(isSound: true, now: time(0), random: 0)
+                == .request(.status(claimPump: true)))
+        return machine
+    }
+
+    /// A pump that is awake since 0 ms, and has found nothing at 0 ms.
+    private static func pump(head: Int64 = 10) throws -> Machine {
+        var machine = try attached(head: head)
+        #expect(
+            machine.statusReturned(status(head, holdsPump: true), now: time(0))
+                == .request(.advance))
+        let advanced = machine.advanceReturned(.nothing, now: time(0))
+        #expect(advanced == (false, .wait(until: time(5))))
+        return machine
+    }
+
+    private static func status(_ head: Int64, waiting: Int? = nil, holdsPump: Bool = false)
+        -> Machine.Status
+    {
+        Machine.Status(head: head, waiting: waiting.map { .milliseconds($0) }, holdsPump: holdsPump)
+    }
+
+    /// A pump that is parked, at 25 ms.
+    private static func parked() throws -> Machine {
+        var machine = try pump()
+        for milliseconds in [5, 10, 15, 20] {
+            #expect(machine.waitEnded(now: time(milliseconds), random: 0) == .request(.advance))
+            _ = machine.advanceReturned(.nothing, now: time(milliseconds))
+        }
+        #expect(machine.waitEnded(now: time(25), random: 0) == .request(.advance))
+        let quiet = machine.advanceReturned(.nothing, now: time(25))
+        #expect(quiet == (false, .request(.claimGate)), "25 ms in which nothing came")
+        #expect(!machine.isParked)
+        #expect(
+            machine.gateClaimReturned(true, now: time(25)) == .request(.advance),
+            "once more, with the gate")
+        let last = machine.advanceReturned(.nothing, now: time(25))
+        #expect(last == (false, .wait(until: time(1000))))
+        #expect(machine.isParked)
+        return machine
+    }
+
+    @Test func `a follower reads what a tick announces`() throws {
+        var machine = try Self.attached()
+        #expect(
+            machine.statusReturned(Self.status(10), now: Self.time(0))
+                == .wait(until: Self.time(1000)))
+        #expect(!machine.isPump)
+        #expect(
+            machine.notified(.wake, now: Self.time(100)) == .wait(until: Self.time(1000)),
+            "for the pump")
+        #expect(
+            machine.notified(.tick(head: 12), now: Self.time(200)) == .request(.read(after: 10)))
+        #expect(machine.notified(.tick(head: 13), now: Self.time(201)) == .none)
+        let page = machine.pageReturned(last: 12, bounds: (12, 1), now: Self.time(202))
+        #expect(page == (false, .request(.read(after: 12))))
+        let next = machine.pageReturned(last: 13, bounds: (13, 1), now: Self.time(203))
+        #expect(next == (false, .wait(until: Self.time(1000))))
+    }
+
+    @Test func `a tick that got lost is made up for by the status`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        #expect(
+            machine.waitEnded(now: Self.time(1000), random: 0) == .request(.status(claimPump: true))
+        )
+        #expect(
+            machine.statusReturned(Self.status(11), now: Self.time(1000))
+                == .request(.read(after: 10)))
+    }
+
+    @Test func `the pump hands over what goes on from its head`() throws {
+        var machine = try Self.pump()
+        _ = machine.waitEnded(now: Self.time(5), random: 0)
+        let events = machine.advanceReturned(
+            .events(first: 11, last: 13, isFull: false), now: Self.time(6))
+        #expect(events == (true, .wait(until: Self.time(11))))
+        _ = machine.waitEnded(now: Self.time(11), random: 0)
+        let full = machine.advanceReturned(
+            .events(first: 14, last: 20, isFull: true), now: Self.time(12))
+        #expect(full == (true, .request(.advance)), "more is waiting")
+    }
+
+    @Test func `what another node sequenced in between is read, in its place`() throws {
+        var machine = try Self.pump()
+        _ = machine.waitEnded(now: Self.time(5), random: 0)
+        let events = machine.advanceReturned(
+            .events(first: 15, last: 16, isFull: false), now: Self.time(6))
+        #expect(events == (false, .request(.read(after: 10))))
+        let page = machine.pageReturned(last: 16, bounds: (16, 1), now: Self.time(7))
+        #expect(page == (false, .wait(until: Self.time(11))))
+    }
+
+    @Test func `a parked pump lets the gate go before it looks`() throws {
+        var machine = try Self.parked()
+        #expect(machine.notified(.wake, now: Self.time(500)) == .request(.releaseGate))
+        #expect(machine.notified(.wake, now: Self.time(500)) == .none)
+        #expect(machine.gateReleased(now: Self.time(501)) == .request(.advance))
+        #expect(!machine.isParked)
+        let events = machine.advanceReturned(
+            .events(first: 11, last: 11, isFull: false), now: Self.time(502))
+        #expect(events == (true, .wait(until: Self.time(507))))
+    }
+
+    @Test func `a wake-up that got lost is made up for by the status`() throws {
+        var machine = try Self.parked()
+        #expect(
+            machine.waitEnded(now: Self.time(1000), random: 0)
+                == .request(.status(claimPump: false)))
+        #expect(
+            machine.statusReturned(Self.status(10, waiting: 30), now: Self.time(1000))
+                == .request(.releaseGate))
+    }
+
+    @Test func `what commits while the gate is being taken is found before parking`() throws {
+        var machine = try Self.pump()
+        _ = machine.waitEnded(now: Self.time(30), random: 0)
+        let quiet = machine.advanceReturned(.nothing, now: Self.time(30))
+        #expect(quiet.next == .request(.claimGate))
+        _ = machine.gateClaimReturned(true, now: Self.time(31))
+        let events = machine.advanceReturned(
+            .events(first: 11, last: 11, isFull: false), now: Self.time(32))
+        #expect(
+            events == (true, .request(.releaseGate)), "busy again: writers shall not pay for it")
+        #expect(machine.gateReleased(now: Self.time(33)) == .request(.advance))
+    }
+
+    @Test func `another session at work keeps the pump from parking`() throws {
+        var machine = try Self.pump()
+        _ = machine.waitEnded(now: Self.time(30), random: 0)
+        _ = machine.advanceReturned(.nothing, now: Self.time(30))
+        _ = machine.gateClaimReturned(true, now: Self.time(31))
+        let busy = machine.advanceReturned(.busy, now: Self.time(32))
+        #expect(
+            busy == (false, .request(.releaseGate)), "it may have looked before the gate was shut")
+    }
+
+    @Test func `a writer in flight keeps the gate open`() throws {
+        var machine = try Self.pump()
+        _ = machine.waitEnded(now: Self.time(30), random: 0)
+        _ = machine.advanceReturned(.nothing, now: Self.time(30))
+        #expect(machine.gateClaimReturned(false, now: Self.time(31)) == .wait(until: Self.time(35)))
+        #expect(machine.waitEnded(now: Self.time(35), random: 0) == .request(.advance))
+    }
+
+    /// Lets a follower live for some seconds in which events always wait, and returns how often it
+    /// sequenced, and when it ended the pump's session.
+    private static func live(
+        _ machine: inout Machine, seconds: ClosedRange<Int>, headMoves: Bool
+    ) -> (rescues: Int, deposed: Int?) {
+        var (rescues, deposed, head) = (0, Int?.none, Int64(10))
+        for second in seconds {
+            // A little later each time: what is due a second after an answer is due then.
+            let now = time(second * 1001)
+            if headMoves { head += 1000 }
+            var action = machine.waitEnded(now: now, random: 0)
+            while case .request(let request) = action {
+                switch request {
+                case .status:
+                    action = machine.statusReturned(status(head, waiting: 90_000), now: now)
+                case .advance:
+                    rescues += 1
+                    action = machine.advanceReturned(.busy, now: now).next
+                case .read:
+                    action = machine.pageReturned(last: head, bounds: (head, 1), now: now).next
+                case .probe:
+                    _ = machine.notified(.probe, now: now)
+                    action = machine.probeReturned(isSound: true, now: now, random: 0)
+                case .deposePump:
+                    deposed = deposed ?? second
+                    action = machine.deposeReturned(now: now)
+                case .connect, .prepare, .attach, .claimGate, .releaseGate:
+                    Issue.record("unexpected \(request)")
+                    return (rescues, deposed)
+                }
+            }
+        }
+        return (rescues, deposed)
+    }
+
+    @Test func `a follower sequences when nobody does, and in the end ends who should`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        let (rescues, deposed) = Self.live(&machine, seconds: 1...25, headMoves: false)
+        #expect(rescues >= 20)
+        #expect(deposed == 21, "20 s after the first rescue")
+    }
+
+    @Test func `a pump whose head moves is at work, however long events wait`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        let (rescues, deposed) = Self.live(&machine, seconds: 1...60, headMoves: true)
+        #expect(rescues == 0)
+        #expect(deposed == nil)
+    }
+
+    @Test func `a connection that does not hear its own probe is dropped`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        for second in 1...9 {
+            #expect(
+                machine.waitEnded(now: Self.time(second * 1000), random: 0)
+                    == .request(.status(claimPump: true)))
+            _ = machine.statusReturned(Self.status(10), now: Self.time(second * 1000))
+        }
+        #expect(machine.waitEnded(now: Self.time(10_000), random: 0) == .request(.probe))
+        _ = machine.probeReturned(isSound: true, now: Self.time(10_001), random: 0)
+        #expect(machine.isVerified)
+        #expect(
+            machine.waitEnded(now: Self.time(15_000), random: 0.5)
+                == .reconnect(at: Self.time(15_125)))
+        #expect(!machine.isVerified)
+        #expect(!machine.isAttached)
+    }
+
+    @Test func `a session that is not sound is dropped`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        _ = machine.waitEnded(now: Self.time(10_000), random: 0)
+        #expect(
+            machine.probeReturned(isSound: false, now: Self.time(10_001), random: 0)
+                == .reconnect(at: Self.time(10_001)))
+    }
+
+    @Test func `attempts to connect come later and later`() {
+        var machine = Machine(timing: .init(batchDelay: .milliseconds(5)))
+        let delays = (0..<8).map { _ in
+            #expect(machine.retryTimeReached() == .request(.connect))
+            let action = machine.failed(now: Self.time(0), random: 0.999)
+            #expect(
+                machine.failed(now: Self.time(0), random: 0.999) == .none,
+                "the rest of the same connection")
+            return action
+        }
+        let expected = [249, 499, 999, 1998, 3996, 4995, 4995, 4995]
+        for (action, milliseconds) in zip(delays, expected) {
+            guard case .reconnect(let time) = action else { Issue.record("\(action)"); continue }
+            #expect((time - .zero).wholeMilliseconds == milliseconds)
+        }
+    }
+
+    @Test(
+        arguments: [
+            (15, 1, [(1000, 1)], 10), (200_000, 1, [(1000, 1)], 200_000), (15, 12, [(1000, 1)], 15),
+            (15, 1, [(1000, 1), (2000, 9)], 15), (8, 1, [(1000, 1)], 8), (10, 11, [(1000, 1)], 10),
+        ] as [(Int64, Int64, [(Int64, Int64)], Int64)])
+    func `after an interruption the node goes on where it was, if that makes sense`(
+        head: Int64, floor: Int64, epochs: [(Int64, Int64)], from: Int64
+    ) throws {
+        var machine = try Self.attached(head: 10)
+        _ = machine.failed(now: Self.time(1), random: 0)
+        _ = machine.retryTimeReached()
+        _ = machine.connected()
+        _ = machine.prepared()
+        let attached = machine.attached(
+            try Self.bounds(head: head, floor: floor, epochs: epochs), now: Self.time(2))
+        #expect(attached.head == from)
+    }
+
+    @Test func `a page that retention has overtaken makes the node jump`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(500), now: Self.time(0))
+        let page = machine.pageReturned(last: 500, bounds: (600, 300), now: Self.time(1))
+        #expect(page.jumped)
+        #expect(page.next == .wait(until: Self.time(1000)), "its head is the log's")
+    }
+
+    @Test func `a machine that has stopped does nothing more`() throws {
+        var machine = try Self.pump()
+        machine.stopped()
+        #expect(machine.notified(.wake, now: Self.time(1)) == .none)
+        #expect(machine.waitEnded(now: Self.time(1), random: 0) == .none)
+        #expect(machine.failed(now: Self.time(1), random: 0) == .none)
+        #expect(machine.retryTimeReached() == .none)
+    }
+}

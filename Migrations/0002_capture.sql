@@ -46,11 +46,17 @@ $$;
 -- Pieces of a capture function --------------------------------------------------------------------
 -- Each of these returns a piece of SQL. `r` is the row's variable or alias in it: NEW, OLD, n, o.
 
+-- A column of a row. Always quoted: PL/pgSQL has keywords (by, loop, if) that SQL has not.
+CREATE OR REPLACE FUNCTION event_service.column_of(r text, name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r || '."' || replace(name, '"', '""') || '"'
+$$;
+
 -- The key of a row: the column as text, or a JSON array of several.
 CREATE OR REPLACE FUNCTION event_service.key_expression(settings jsonb, r text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN count(*) = 1 THEN string_agg(format('%s.%I::text', r, c), '')
-                ELSE 'jsonb_build_array(' || string_agg(format('%s.%I', r, c), ', ' ORDER BY n) || ')::text' END
+    SELECT CASE WHEN count(*) = 1 THEN string_agg(event_service.column_of(r, c) || '::text', '')
+                ELSE 'jsonb_build_array(' || string_agg(event_service.column_of(r, c), ', ' ORDER BY n) || ')::text' END
     FROM jsonb_array_elements_text(settings -> 'key') WITH ORDINALITY AS k (c, n)
 $$;
 
@@ -59,7 +65,7 @@ $$;
 CREATE OR REPLACE FUNCTION event_service.audience_expression(tbl oid, settings jsonb, r text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH part AS (
-        SELECT format('%s.%I', r, a.attname) AS value, l ->> 'prefix' AS prefix,
+        SELECT event_service.column_of(r, a.attname) AS value, l ->> 'prefix' AS prefix,
                1024 - octet_length(l ->> 'prefix') AS room, n,
                (SELECT t.typcategory = 'A' FROM pg_type t WHERE t.oid = a.atttypid) AS many
         FROM jsonb_array_elements(settings -> 'labels') WITH ORDINALITY AS labels (l, n)
@@ -93,7 +99,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         || ') "event_service image")'
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
-    CROSS JOIN LATERAL (SELECT format('%s.%I', r, a.attname) AS value) c
+    CROSS JOIN LATERAL (SELECT event_service.column_of(r, a.attname) AS value) c
     WHERE a.attrelid = tbl AND a.attnum > 0 AND settings -> 'columns' ? a.attname
 $$;
 
@@ -106,9 +112,10 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                                  'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
                OR a.atttypid IN ('text'::regtype, 'varchar'::regtype)
                   AND (SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation)
-             THEN '%1$s.%3$I IS DISTINCT FROM %2$s.%3$I'
+             THEN '%s IS DISTINCT FROM %s'
              -- The casts keep the parser from comparing the columns themselves.
-             ELSE 'ROW(%1$s.%3$I)::record *<> ROW(%2$s.%3$I)::record' END, old_row, new_row, a.attname)
+             ELSE 'ROW(%s)::record *<> ROW(%s)::record' END,
+        event_service.column_of(old_row, a.attname), event_service.column_of(new_row, a.attname))
 $$;
 
 -- What is asked of the two rows of an UPDATE: is it an event at all, which of the columns sent have
@@ -153,7 +160,7 @@ $$;
 CREATE OR REPLACE FUNCTION event_service.nulls_expression(names text[], r text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT string_agg('num_nulls(' || list || ')', ' + ')
-    FROM (SELECT string_agg(format('%s.%I', r, c), ', ' ORDER BY n) AS list
+    FROM (SELECT string_agg(event_service.column_of(r, c), ', ' ORDER BY n) AS list
           FROM unnest(names) WITH ORDINALITY AS named (c, n) GROUP BY (n - 1) / 100) g
 $$;
 
@@ -200,7 +207,7 @@ BEGIN
         EXCEPTION WHEN undefined_column THEN
             RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE,
                 HINT = 'A watched column was renamed or dropped: call event_service.watch() on '
-                    || TG_RELID::regclass::text || ' again, or event_service.unwatch().';
+                    || coalesce(pg_partition_root(TG_RELID), TG_RELID)::regclass || ' again, or event_service.unwatch().';
         END;
         IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND old_key IS DISTINCT FROM new_key THEN
             INSERT INTO event_service.inbox (op, type, conflate, key, audience, data)
@@ -239,38 +246,46 @@ BEGIN
     RETURN NULL;
 END $body$ ELSE $body$
 -- Written by event_service.watch(); do not edit: call watch() again.
+DECLARE
+    unpaired boolean := false;
 BEGIN
     -- A first look at every column, in a block that writes nothing and so costs no transaction id.
     BEGIN
         IF TG_OP = 'DELETE' THEN
-            PERFORM <column list> FROM old_rows LIMIT 0;
+            PERFORM <old columns> FROM old_rows o LIMIT 0;
         ELSIF TG_OP <> 'TRUNCATE' THEN
-            PERFORM <column list> FROM new_rows LIMIT 0;
+            PERFORM <new columns> FROM new_rows n LIMIT 0;
         END IF;
     EXCEPTION WHEN undefined_column THEN
         RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE,
             HINT = 'A watched column was renamed or dropped: call event_service.watch() on '
-                || TG_RELID::regclass::text || ' again, or event_service.unwatch().';
+                || coalesce(pg_partition_root(TG_RELID), TG_RELID)::regclass || ' again, or event_service.unwatch().';
     END;
     IF TG_OP = 'TRUNCATE' THEN
         INSERT INTO event_service.inbox (op, type, audience) VALUES ('t', <truncated>, '{*}');
-    ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO event_service.inbox (op, type, conflate, key, audience, data)
-        SELECT 'i', <created>, <created conflates>, <new key>, <new audience>,
-               (SELECT row_to_json(d) FROM (SELECT <new image> AS new) d)
-        FROM new_rows n;
-    ELSIF TG_OP = 'DELETE' THEN
+    ELSIF TG_OP = 'UPDATE' THEN
+        -- A trigger of the partition to which a row moved may have refused it. Then it is not known
+        -- which new row was which old one, and all of them are told as deleted and inserted.
+        unpaired := (SELECT count(*) FROM old_rows) <> (SELECT count(*) FROM new_rows);
+    END IF;
+    IF TG_OP = 'DELETE' OR unpaired THEN
         INSERT INTO event_service.inbox (op, type, conflate, key, audience, data)
         SELECT 'd', <deleted>, <deleted conflates>, <old key>, <old audience>,
-               (SELECT row_to_json(d) FROM (SELECT <old image> AS old) d)
+               (SELECT row_to_json("event_service data") FROM (SELECT <old image> AS old) "event_service data")
         FROM old_rows o;
-    ELSE
+    END IF;
+    IF TG_OP = 'INSERT' OR unpaired THEN
+        INSERT INTO event_service.inbox (op, type, conflate, key, audience, data)
+        SELECT 'i', <created>, <created conflates>, <new key>, <new audience>,
+               (SELECT row_to_json("event_service data") FROM (SELECT <new image> AS new) "event_service data")
+        FROM new_rows n;
+    ELSIF TG_OP = 'UPDATE' THEN
         -- Both transition tables hold the rows of the update in the same order: each row is appended
         -- to the two as it is written.
         WITH o AS MATERIALIZED (
-            SELECT row_number() OVER () AS "event_service row", <column list> FROM old_rows
+            SELECT row_number() OVER () AS "event_service row", <old columns> FROM old_rows o
         ), n AS MATERIALIZED (
-            SELECT row_number() OVER () AS "event_service row", <column list> FROM new_rows
+            SELECT row_number() OVER () AS "event_service row", <new columns> FROM new_rows n
         ), pair AS MATERIALIZED (
             SELECT "event_service row" AS number, <old key> AS old_key, <new key> AS new_key,
                    <old audience> AS old_audience, <new audience> AS new_audience,
@@ -309,7 +324,7 @@ BEGIN
         ORDER BY p.number, e.part;
     END IF;
     -- Only a parked listener needs waking.
-    IF FOUND AND NOT pg_try_advisory_xact_lock_shared(1163284052, 1) THEN
+    IF (FOUND OR unpaired) AND NOT pg_try_advisory_xact_lock_shared(1163284052, 1) THEN
         PERFORM pg_notify('event_service_wake', '');
     END IF;
     RETURN NULL;
@@ -320,20 +335,19 @@ $outer$;
 CREATE OR REPLACE FUNCTION event_service.capture_source(tbl oid, settings jsonb) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    source  text := event_service.capture_template(settings ->> 'level');
     by_row  boolean := settings ->> 'level' = 'row';
     old_row text := CASE WHEN by_row THEN 'OLD' ELSE 'o' END;
     new_row text := CASE WHEN by_row THEN 'NEW' ELSE 'n' END;
     topic   text := settings ->> 'topic';
     named   text[] := event_service.named_columns(settings);
     compare record;
-    piece   record;
+    pieces  jsonb;
 BEGIN
     IF event_service.missing_columns(tbl, named) IS NOT NULL THEN
         RETURN NULL;
     END IF;
     compare := event_service.update_expressions(tbl, settings, old_row, new_row);
-    FOR piece IN
+    SELECT jsonb_object_agg(name, text) INTO pieces FROM (
         SELECT suffix AS name, quote_literal(topic || '.' || suffix) AS text
         FROM unnest(ARRAY['created', 'deleted', 'entered', 'left', 'truncated']) suffix
         UNION ALL
@@ -354,11 +368,14 @@ BEGIN
             ('new image', event_service.image_expression(tbl, settings, new_row)),
             ('old nulls', event_service.nulls_expression(named, old_row)),
             ('new nulls', event_service.nulls_expression(named, new_row)),
-            ('column list', (SELECT string_agg(quote_ident(c), ', ') FROM unnest(named) c))
-    LOOP
-        source := replace(source, '<' || piece.name || '>', coalesce(piece.text, 'false'));
-    END LOOP;
-    RETURN source;
+            ('old columns', (SELECT string_agg(event_service.column_of(old_row, c), ', ') FROM unnest(named) c)),
+            ('new columns', (SELECT string_agg(event_service.column_of(new_row, c), ', ') FROM unnest(named) c))
+    ) filled;
+    -- All pieces at once, so that a column called <type> is not taken for one.
+    RETURN (SELECT string_agg(CASE WHEN p.part[2] IS NULL THEN p.part[1] ELSE coalesce(pieces ->> p.part[2], 'false') END,
+                              '' ORDER BY p.n)
+            FROM regexp_matches(event_service.capture_template(settings ->> 'level'), '(<([a-z ]+)>|[^<]+|<)', 'g')
+                 WITH ORDINALITY AS p (part, n));
 END $$;
 
 -- Watching ----------------------------------------------------------------------------------------
@@ -367,16 +384,18 @@ END $$;
 CREATE OR REPLACE FUNCTION event_service.capture_function(tbl oid) RETURNS oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.tgfoid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-    WHERE t.tgrelid = tbl AND t.tgname LIKE 'event\_service\_%' AND t.tgparentid = 0
+    WHERE t.tgrelid = tbl AND t.tgname LIKE '0\_event\_service\_%' AND t.tgparentid = 0
       AND p.pronamespace = 'event_service'::regnamespace
     LIMIT 1
 $$;
 
 -- The triggers that a watch needs: name, event, what follows the table's name, and pg_trigger.tgtype.
+-- Triggers fire by name. Ours come first, so that what the application's own triggers write to the
+-- same row has the later event.
 CREATE OR REPLACE FUNCTION event_service.wanted_triggers(settings jsonb)
 RETURNS TABLE (name text, event text, scope text, tgtype int2)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'event_service_' || o.event, upper(o.event),
+    SELECT '0_event_service_' || o.event, upper(o.event),
            CASE WHEN o.event = 'truncate' THEN 'FOR EACH STATEMENT'
                 WHEN settings ->> 'level' = 'row' THEN 'FOR EACH ROW'
                 ELSE 'REFERENCING ' || o.tables || ' FOR EACH STATEMENT' END,
@@ -403,18 +422,29 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     ) f
 $$;
 
+-- What a type is made of: the element of an array, the base of a domain, however deep.
+CREATE OR REPLACE FUNCTION event_service.element_type(type oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE step AS (
+        SELECT t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen, 1 AS depth FROM pg_type t WHERE t.oid = type
+        UNION ALL
+        SELECT t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen, s.depth + 1
+        FROM step s JOIN pg_type t ON t.oid = CASE WHEN s.typtype = 'd' THEN s.typbasetype
+                                                   WHEN s.typlen = -1 THEN nullif(s.typelem, 0) END
+    )
+    SELECT oid FROM step ORDER BY depth DESC LIMIT 1
+$$;
+
 -- The settings of a capture function. How a value is written as text must not depend on the writer's
 -- session, but each setting costs something on every call: only those that the columns' types ask for.
 CREATE OR REPLACE FUNCTION event_service.capture_options(tbl oid, settings jsonb) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH named AS (
-        -- Of an array its element, of a domain what it is made from.
-        SELECT DISTINCT coalesce(nullif(e.typbasetype, 0), e.oid)::regtype::text AS type, e.typtype,
+        SELECT DISTINCT e.oid::regtype::text AS type, e.typtype,
                settings -> 'key' ? a.attname
                    OR settings -> 'labels' @> jsonb_build_array(jsonb_build_object('column', a.attname)) AS as_text
         FROM pg_attribute a
-        JOIN pg_type t ON t.oid = a.atttypid
-        JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE t.oid END
+        JOIN pg_type e ON e.oid = event_service.element_type(a.atttypid)
         WHERE a.attrelid = tbl AND a.attname = ANY (event_service.named_columns(settings))
     ), kind AS (
         SELECT as_text, CASE
@@ -432,6 +462,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                 THEN ARRAY['DateStyle=ISO, MDY'] ELSE '{}' END
         || CASE WHEN bool_or(kind IN ('float', 'other')) THEN ARRAY['extra_float_digits=1'] ELSE '{}' END
         || CASE WHEN bool_or(kind = 'other') THEN ARRAY['IntervalStyle=postgres', 'bytea_output=hex'] ELSE '{}' END
+        || CASE settings ->> 'level'
+           -- A plan made for one call's values holds them decompressed, and so their sizes.
+           WHEN 'row' THEN ARRAY['plan_cache_mode=force_generic_plan']
+           -- The plan outlives the statement, perhaps of one row, for which it was made.
+           ELSE ARRAY['enable_nestloop=off', 'jit=off'] END
     FROM kind
 $$;
 
@@ -441,7 +476,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     written text := coalesce(
         (SELECT p.proname FROM pg_proc p WHERE p.oid = event_service.capture_function(tbl)),
-        format('capture_%s_%s', left((SELECT c.relname FROM pg_class c WHERE c.oid = tbl), 40), tbl));
+        -- As long as a name can be: the number first, since the end is cut off.
+        format('capture_%s_%s', tbl, (SELECT c.relname FROM pg_class c WHERE c.oid = tbl))::name);
 BEGIN
     EXECUTE format('CREATE OR REPLACE FUNCTION event_service.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER %s AS %L',
         written,
@@ -493,9 +529,27 @@ BEGIN
     ELSIF NOT has_table_privilege(tbl, 'TRIGGER') THEN
         RAISE EXCEPTION 'event_service: % may not create triggers on %', current_user, tbl
             USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT TRIGGER ON %s TO %I.', tbl, current_user);
-    ELSIF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = tbl AND t.tgparentid <> 0 AND t.tgname LIKE 'event\_service\_%') THEN
+    ELSIF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = tbl AND t.tgparentid <> 0 AND t.tgname LIKE '0\_event\_service\_%') THEN
         RAISE EXCEPTION 'event_service: % is a partition of a table that is watched', tbl
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Its changes are captured through that table.';
+    END IF;
+END $$;
+
+-- Raises if a row of `tbl` would be captured twice, once through a table that it is a partition of. In
+-- statement mode each table captures only what is written by its own name.
+CREATE OR REPLACE FUNCTION event_service.check_partition_tree(tbl regclass, level text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    other regclass;
+BEGIN
+    SELECT r.relid INTO other
+    FROM (SELECT relid FROM pg_partition_ancestors(tbl) UNION SELECT relid FROM pg_partition_tree(tbl)) r
+    WHERE r.relid <> tbl AND event_service.capture_function(r.relid) IS NOT NULL
+      AND 'row' IN (level, obj_description(event_service.capture_function(r.relid), 'pg_proc')::jsonb ->> 'level');
+    IF FOUND THEN
+        RAISE EXCEPTION 'event_service: % and % are of one partitioned table; rows of one would be captured by both', tbl, other
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Call event_service.unwatch(%L), or watch both with level => ''statement''.', other);
     END IF;
 END $$;
 
@@ -627,6 +681,9 @@ BEGIN
         RAISE NOTICE 'event_service.watch: events of % will carry the key alone', tbl
             USING HINT = 'Name the columns to send, or all that there are now with columns => ''{*}''.';
         columns := key_columns;
+    ELSIF columns = '{}' THEN
+        RAISE EXCEPTION 'event_service.watch: columns is empty'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to send the key alone.';
     ELSIF columns = '{*}' THEN
         columns := ARRAY(SELECT a.attname::text FROM pg_attribute a
                          WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum);
@@ -639,6 +696,7 @@ BEGIN
         'ops', ARRAY(SELECT lower(btrim(o)) FROM unnest(string_to_array(coalesce(ops, ''), ',')) o),
         'level', level, 'conflate', coalesce(conflate, '{}'));
     PERFORM event_service.check_settings(tbl, settings);
+    PERFORM event_service.check_partition_tree(tbl, level);
     IF settings -> 'labels' = '[]' AND settings -> 'global' = 'false' THEN
         RAISE NOTICE 'event_service.watch: events of % have no audience; only auth=none will see them', tbl
             USING HINT = 'Name user_column, session_column or context_columns, or say global => true.';

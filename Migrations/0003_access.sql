@@ -12,15 +12,24 @@ SET LOCAL client_min_messages = warning;
 SET LOCAL ROLE event_service_owner;
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- The event log as people read it, narrowed to what is kept. `id` is the id on the stream. jsonb cannot
--- hold the character U+0000; data that contain it are shown as one string.
+-- jsonb cannot hold all that json can (U+0000, half a surrogate pair, 1e200000): such data are shown as
+-- one string.
+CREATE OR REPLACE FUNCTION event_service.as_jsonb(data json) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN data::jsonb;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN to_jsonb(data::text);
+END $$;
+
+-- The event log as people read it, narrowed to what is kept. `id` is the id on the stream.
 CREATE OR REPLACE VIEW event_service.events AS
 SELECT event_service.stream_id(l.position) AS id,
        l.event_id, l.type, left(l.type, -1 - strpos(reverse(l.type), '.') + 1) AS topic, l.key,
        CASE l.op WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update' WHEN 'd' THEN 'delete' WHEN 'e' THEN 'enter'
                  WHEN 'l' THEN 'leave' WHEN 't' THEN 'truncate' ELSE 'publish' END AS op,
        l.audience, l.hidden_from,
-       CASE WHEN strpos(l.data::text, '\u0000') > 0 THEN to_jsonb(l.data::text) ELSE l.data::jsonb END AS data,
+       event_service.as_jsonb(l.data) AS data,
        l.at
 FROM event_service.log l
 WHERE l.position >= (SELECT f.position FROM event_service.floor f);
@@ -36,14 +45,15 @@ GRANT EXECUTE ON FUNCTION event_service.publish_all(jsonb, jsonb) TO event_servi
 GRANT EXECUTE ON FUNCTION
     event_service.watch(regclass, text, text, text[], text[], jsonb, text, text, text[], boolean, text, text, text[]),
     event_service.unwatch(regclass), event_service.check_watchable(regclass),
-    event_service.check_settings(regclass, jsonb), event_service.check_type(text),
+    event_service.check_settings(regclass, jsonb), event_service.check_partition_tree(regclass, text),
+    event_service.check_type(text),
     event_service.label_settings(regclass, text, text, text[]), event_service.named_columns(jsonb),
     event_service.missing_columns(oid, text[]), event_service.wanted_triggers(jsonb),
     event_service.trigger_fault(oid, jsonb), event_service.capture_function(oid),
     event_service.write_capture(oid, jsonb), event_service.drop_capture(oid)
     TO event_service_admin;
 GRANT SELECT ON event_service.events TO event_service_admin;
-GRANT EXECUTE ON FUNCTION event_service.stream_id(bigint) TO event_service_admin;
+GRANT EXECUTE ON FUNCTION event_service.stream_id(bigint), event_service.as_jsonb(json) TO event_service_admin;
 
 GRANT SELECT ON event_service.watched TO event_service_admin, event_service_runtime;
 GRANT EXECUTE ON FUNCTION event_service.watched_tables() TO event_service_admin, event_service_runtime;

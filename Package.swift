@@ -13,7 +13,8 @@ let strict: [SwiftSetting] = [
 let package = Package(
     name: "event-service",
     products: [
-        .executable(name: "event-service", targets: ["EventService"])
+        .executable(name: "event-service", targets: ["EventService"]),
+        .executable(name: "event-service-load", targets: ["LoadDriver"]),
     ],
     targets: [
         .systemLibrary(name: "CLinux"),
@@ -29,6 +30,10 @@ let package = Package(
             name: "EventService",
             dependencies: ["EventCore", "CLinux", "CLibPQ", "CJose", "CCurl"],
             swiftSettings: strict),
+        // Loads a running service from outside and counts what comes.
+        .executableTarget(
+            name: "LoadDriver", dependencies: ["EventCore", "CLinux"], path: "bench/LoadDriver",
+            swiftSettings: strict),
 
         .target(
             name: "TestSupport", dependencies: ["EventCore"], path: "Tests/TestSupport",
@@ -39,6 +44,8 @@ let package = Package(
         .testTarget(
             name: "EventServiceTests", dependencies: ["EventService", "TestSupport"],
             swiftSettings: strict),
+        .testTarget(
+            name: "LoadDriverTests", dependencies: ["LoadDriver"], swiftSettings: strict),
         .testTarget(
             name: "IntegrationTests", dependencies: ["EventService", "TestSupport"],
             swiftSettings: strict),

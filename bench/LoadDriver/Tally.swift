@@ -1,0 +1,22 @@
+/// What was counted since `measure`.
+struct Tally {
+    /// Events delivered, over all streams.
+    var events = 0
+    var bytes = 0
+    var heartbeats = 0
+    var resets = 0
+    /// Streams that the server ended as planned.
+    var ends = 0
+    /// Streams that broke, and were opened anew.
+    var breaks = 0
+    var reconnects = 0
+    /// Requests that were answered with another status than 200.
+    var refused: [Int: Int] = [:]
+    /// Events whose id was not above the one before.
+    var inversions = 0
+    /// Positions that did not come, counted with `--dense` only.
+    var gaps = 0
+    var latency = LatencyHistogram()
+    /// When the newest event was read, in microseconds since 1970.
+    var lastEventAt: Int64 = 0
+}

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run build web check format test fuzz clean
+.PHONY: help run build web check format test fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,7 @@ run: ## the main job from nothing: database, service, page, sample tasks
 build: web ## release build of event-service and of web/
 	@dev/bootstrap run
 	swift build -c release --static-swift-stdlib --product event-service
+	swift build -c release --static-swift-stdlib --product event-service-load
 
 web:
 	@dev/build-web
@@ -18,13 +19,17 @@ check: ## format, lint, warnings as errors
 	@dev/check
 
 format: ## formats all Swift
-	swift format -i -r -p Package.swift Sources Tests
+	swift format -i -r -p Package.swift Sources Tests bench
 
 test: ## every test there is, against servers of its own
 	@exec dev/test
 
 fuzz: ## the fuzz targets, ten minutes each
 	@FUZZ_SECONDS=600 dev/fuzz
+
+bench: build ## benchmarks, beside what else one could use; SCENARIO="writers latency" runs some
+	@dev/bootstrap bench
+	@bench/run $(SCENARIO)
 
 clean: ## removes what was built
 	rm -rf .build web/dist

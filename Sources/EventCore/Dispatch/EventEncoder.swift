@@ -3,8 +3,8 @@
 /// A frame is encoded once, with the chunk framing of HTTP/1.1 around it (RFC 9112, section 7.1), so
 /// that a stream that is due several frames that stand side by side gets one buffer:
 /// ```
-/// c7\r\n id: 1764000000-42\nevent: task.created\ndata: {"event_id":"57",…}\n\n \r\n
-/// └ start └ payload                              └ data                 └ …ends  └ end
+/// 0c7\r\n id: 1764000000-42\nevent: task.created\ndata: {"event_id":"57",…}\n\n \r\n
+/// └ start  └ payload                              └ data                 └ …ends  └ end
 /// ```
 public struct EventEncoder: Sendable {
     /// The setting `max_event_bytes`: what an event's JSON may take on the wire.
@@ -23,79 +23,92 @@ public struct EventEncoder: Sendable {
         _ events: [Event], history: EpochHistory, first: Int64, last: Int64
     ) -> EncodedBatch {
         var batch = EncodedBatch(first: first, last: last)
-        batch.bytes.reserveCapacity(events.reduce(0) { $0 + $1.data.count + 320 })
-        batch.frames.reserveCapacity(events.count)
-        var payload: [UInt8] = []
-        for event in events where EventType.isSent(event.type) {
-            let cursor = history.cursor(at: event.position)
-            payload.removeAll(keepingCapacity: true)
-            payload.append("id: ")
-            payload.appendDecimal(cursor.epoch)
-            payload.append(UInt8(ascii: "-"))
-            payload.appendDecimal(cursor.position)
-            payload.append("\nevent: ")
-            payload.append(contentsOf: event.type.utf8)
-            payload.append("\ndata: ")
-            let dataStart = payload.count
-            appendJSON(of: event, cursor: cursor, limit: maximumBytes, to: &payload)
-            let dataEnd = payload.count
-            payload.append("\n\n")
-
-            let start = batch.bytes.count
-            let payloadStart = batch.bytes.appendChunk(payload)
-            batch.frames.append(
-                EncodedFrame(
-                    event: event, cursor: cursor, chunk: start..<batch.bytes.count,
-                    payload: payloadStart..<payloadStart + payload.count,
-                    data: payloadStart + dataStart..<payloadStart + dataEnd))
+        batch.reserve(frames: events.count, bytes: events.reduce(0) { $0 + $1.data.count })
+        for event in events {
+            append(event.envelope, data: event.data.span, history: history, to: &batch)
         }
         return batch
+    }
+
+    /// Encodes one event behind those of a batch, unless its type is one that is never sent.
+    ///
+    /// - Parameter data: the event's JSON as the log keeps it, empty for none; only read.
+    public func append(
+        _ envelope: EventEnvelope, data: Span<UInt8>, history: EpochHistory,
+        to batch: inout EncodedBatch
+    ) {
+        guard EventType.isSent(envelope.type) else { return }
+        let cursor = history.cursor(at: envelope.position)
+        let chunk = batch.bytes.beginChunk()
+        batch.bytes.append("id: ")
+        batch.bytes.appendDecimal(cursor.epoch)
+        batch.bytes.append(UInt8(ascii: "-"))
+        batch.bytes.appendDecimal(cursor.position)
+        batch.bytes.append("\nevent: ")
+        batch.bytes.append(contentsOf: envelope.type.utf8)
+        batch.bytes.append("\ndata: ")
+        let dataStart = batch.bytes.count
+        appendJSON(
+            of: envelope, data: data, cursor: cursor, clock: &batch.clock, to: &batch.bytes)
+        let dataEnd = batch.bytes.count
+        batch.bytes.append("\n\n")
+        let moved = batch.bytes.endChunk(chunk)
+        let payload = chunk.payloadStart + moved
+        batch.frames.append(
+            EncodedFrame(
+                envelope: envelope, cursor: cursor, chunk: chunk.start..<batch.bytes.count,
+                payload: payload..<batch.bytes.count - 2,
+                data: dataStart + moved..<dataEnd + moved))
     }
 
     /// Encodes one event in full, whatever its size, as `GET /api/v1/events/ID` answers.
     public static func json(of event: Event, cursor: Cursor) -> [UInt8] {
         var bytes: [UInt8] = []
+        var clock = TimestampWriter()
         EventEncoder(maximumBytes: .max).appendJSON(
-            of: event, cursor: cursor, limit: .max, to: &bytes)
+            of: event.envelope, data: event.data.span, cursor: cursor, clock: &clock, to: &bytes)
         return bytes.withIDMember(cursor)
     }
 
     private func appendJSON(
-        of event: Event, cursor: Cursor, limit: Int, to bytes: inout [UInt8]
+        of envelope: EventEnvelope, data: Span<UInt8>, cursor: Cursor,
+        clock: inout TimestampWriter, to bytes: inout [UInt8]
     ) {
         let start = bytes.count
         bytes.append("{\"event_id\":\"")
-        bytes.appendDecimal(event.eventID)
-        bytes.append("\",\"type\":")
-        bytes.appendJSONString(event.type)
-        bytes.append(",\"topic\":")
-        bytes.appendJSONString(EventType.topic(of: event.type))
-        if let key = event.key {
+        bytes.appendDecimal(envelope.eventID)
+        // A type is made of characters that JSON does not escape.
+        bytes.append("\",\"type\":\"")
+        bytes.append(contentsOf: envelope.type.utf8)
+        bytes.append("\",\"topic\":\"")
+        bytes.append(contentsOf: EventType.topic(of: envelope.type))
+        bytes.append(UInt8(ascii: "\""))
+        if let key = envelope.key {
             bytes.append(",\"key\":")
             bytes.appendJSONString(key)
         }
         bytes.append(",\"op\":\"")
-        bytes.append(event.operation.name)
+        bytes.append(envelope.operation.name)
         bytes.append("\",\"time\":\"")
-        event.time.append(to: &bytes)
-        bytes.append("\"")
+        clock.append(envelope.time, to: &bytes)
+        bytes.append(UInt8(ascii: "\""))
         let envelopeEnd = bytes.count
-        if event.operation == .publish {
+        if envelope.operation == .publish {
             bytes.append(",\"data\":")
-            bytes.appendOnOneLine(event.data.isEmpty ? Array("null".utf8) : event.data)
-        } else if event.data.count > 2 {
+            if data.isEmpty { bytes.append("null") } else { bytes.appendOnOneLine(data) }
+        } else if data.count > 2 {
             // The log's object goes on where the envelope ends.
             bytes.append(UInt8(ascii: ","))
-            bytes.appendOnOneLine(event.data.dropFirst().dropLast())
+            bytes.appendOnOneLine(data.extracting(1..<data.count - 1))
         }
         bytes.append(UInt8(ascii: "}"))
         let size = bytes.count - start
-        guard size > limit else { return }
+        guard size > maximumBytes else { return }
 
         bytes.removeSubrange(envelopeEnd...)
-        if event.operation != .publish, let changed = Self.changed(in: event.data) {
+        if envelope.operation != .publish, let changed = Self.changed(in: data) {
             bytes.append(",\"changed\":")
-            bytes.appendOnOneLine(event.data[changed])
+            bytes.appendOnOneLine(data.extracting(changed))
         }
         bytes.append(",\"oversize\":{\"bytes\":")
         bytes.appendDecimal(Int64(size))
@@ -104,9 +117,11 @@ public struct EventEncoder: Sendable {
         bytes.append("\"}}")
     }
 
-    private static func changed(in data: [UInt8]) -> Range<Int>? {
-        JSONMembers.find(in: data.span)?.first {
-            data[$0.name].elementsEqual("changed".utf8)
+    private static func changed(in data: Span<UInt8>) -> Range<Int>? {
+        JSONMembers.find(in: data)?.first { member in
+            let name = Array("changed".utf8)
+            return member.name.count == name.count
+                && name.indices.allSatisfy { data[member.name.lowerBound + $0] == name[$0] }
         }?.value
     }
 }
@@ -128,93 +143,47 @@ public struct EncodedBatch: Sendable {
     public fileprivate(set) var frames: [EncodedFrame] = []
     /// What the frames' ranges point into.
     public fileprivate(set) var bytes: [UInt8] = []
+    fileprivate var clock = TimestampWriter()
 
     /// Creates a batch without frames.
     public init(first: Int64, last: Int64) {
         self.first = first
         self.last = last
     }
+
+    /// Makes room for frames with this many bytes of data.
+    public mutating func reserve(frames count: Int, bytes size: Int) {
+        frames.reserveCapacity(count)
+        bytes.reserveCapacity(size + count * 320)
+    }
 }
 
 /// Where one event stands in its batch, and what decides who sees it.
 public struct EncodedFrame: Sendable {
+    /// All of the event but its data.
+    public let envelope: EventEnvelope
     /// The event's id.
     public let cursor: Cursor
     /// The event's position.
     public var position: Int64 { cursor.position }
-    /// The event's type.
-    public let type: String
-    /// The event's key.
-    public let key: String?
-    /// The labels of which a subscriber needs one …
-    public let audience: [AudienceLabel]
-    /// … and those of which it must have none.
-    public let hiddenFrom: [AudienceLabel]
-    /// Whether a slow stream may skip it for a newer one of its type and key.
-    public let conflates: Bool
     /// The frame with the chunk framing around it.
     public let chunk: Range<Int>
     /// The frame alone, as HTTP/1.0 gets it.
     public let payload: Range<Int>
     /// The event's JSON alone.
     public let data: Range<Int>
-
-    fileprivate init(
-        event: Event, cursor: Cursor, chunk: Range<Int>, payload: Range<Int>, data: Range<Int>
-    ) {
-        self.cursor = cursor
-        type = event.type
-        key = event.key
-        audience = event.audience
-        hiddenFrom = event.hiddenFrom
-        conflates = event.conflates
-        self.chunk = chunk
-        self.payload = payload
-        self.data = data
-    }
 }
 
 extension Subscription {
-    /// Whether the subscriber sees the event of this frame.
-    public func admits(_ frame: EncodedFrame) -> Bool {
+    /// Whether the subscriber sees an event.
+    public func admits(_ envelope: EventEnvelope) -> Bool {
         admits(
-            type: frame.type, key: frame.key, audience: frame.audience,
-            hiddenFrom: frame.hiddenFrom)
+            type: envelope.type, key: envelope.key, audience: envelope.audience,
+            hiddenFrom: envelope.hiddenFrom)
     }
 }
 
 extension [UInt8] {
-    /// Appends a chunk of HTTP/1.1 and returns where its payload begins.
-    @discardableResult
-    public mutating func appendChunk(_ payload: [UInt8]) -> Int {
-        appendHexadecimal(payload.count)
-        append("\r\n")
-        let start = count
-        append(contentsOf: payload)
-        append("\r\n")
-        return start
-    }
-
-    /// Appends a number in hexadecimal.
-    public mutating func appendHexadecimal(_ value: Int) {
-        var shift = (Int.bitWidth - Swift.max(value.leadingZeroBitCount, 0) + 3) / 4 * 4
-        shift = Swift.max(shift, 4)
-        while shift > 0 {
-            shift -= 4
-            append(Self.hexadecimal(UInt8(truncatingIfNeeded: value >> shift & 15)))
-        }
-    }
-
-    /// Appends JSON with the line ends that may stand between its tokens made blanks: a line end would
-    /// end the `data` field of the frame. Within strings JSON has none (RFC 8259, section 7).
-    mutating func appendOnOneLine(_ json: some Collection<UInt8>) {
-        let start = count
-        append(contentsOf: json)
-        for index in start..<count where self[index] == 0x0A || self[index] == 0x0D {
-            self[index] = 0x20
-        }
-    }
-
     /// An event's JSON object with `id` as its first member, as history and single events have it.
     public func withIDMember(_ cursor: Cursor) -> [UInt8] {
         var bytes: [UInt8] = []

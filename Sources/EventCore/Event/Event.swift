@@ -29,8 +29,8 @@ public enum EventOperation: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// One event as it stands in the log.
-public struct Event: Sendable {
+/// All of an event but its data: what decides who sees it, and what its frame begins with.
+public struct EventEnvelope: Sendable {
     /// Its number in the log.
     public var position: Int64
     /// The number it was given at capture; unlike the position it exists before the commit.
@@ -49,15 +49,12 @@ public struct Event: Sendable {
     public var audience: [AudienceLabel]
     /// … and must have none of these.
     public var hiddenFrom: [AudienceLabel]
-    /// JSON as the log keeps it: an object with `new`, `old`, `changed`, or the payload that was
-    /// published; empty where there is none.
-    public var data: [UInt8]
 
-    /// Creates an event from its columns.
+    /// Creates an envelope from its columns.
     public init(
         position: Int64, eventID: Int64, time: Timestamp, operation: EventOperation,
         conflates: Bool = false, type: String, key: String? = nil, audience: [AudienceLabel],
-        hiddenFrom: [AudienceLabel] = [], data: [UInt8] = []
+        hiddenFrom: [AudienceLabel] = []
     ) {
         self.position = position
         self.eventID = eventID
@@ -68,6 +65,20 @@ public struct Event: Sendable {
         self.key = key
         self.audience = audience
         self.hiddenFrom = hiddenFrom
+    }
+}
+
+/// One event as it stands in the log.
+public struct Event: Sendable {
+    /// All but the data.
+    public var envelope: EventEnvelope
+    /// JSON as the log keeps it: an object with `new`, `old`, `changed`, or the payload that was
+    /// published; empty where there is none.
+    public var data: [UInt8]
+
+    /// Creates an event.
+    public init(_ envelope: EventEnvelope, data: [UInt8] = []) {
+        self.envelope = envelope
         self.data = data
     }
 }

@@ -15,9 +15,8 @@ public enum EventType {
     }
 
     /// The topic of a type: all before its last dot.
-    public static func topic(of type: String) -> Substring {
-        guard let dot = type.utf8.lastIndex(of: UInt8(ascii: ".")) else { return type[...] }
-        return type[..<dot]
+    public static func topic(of type: String) -> Substring.UTF8View {
+        type.utf8[..<(type.utf8.lastIndex(of: UInt8(ascii: ".")) ?? type.utf8.endIndex)]
     }
 
     static func isPartByte(_ byte: UInt8) -> Bool {

@@ -242,7 +242,7 @@ public struct HTTPRequestParser: Sendable {
             }
         var text: [UInt8] = []
         text.append("The byte 0x")
-        text.appendHexadecimal(Int(byte))
+        text.appendHexadecimal(byte)
         return HTTPParseError(400, String(decoding: text, as: UTF8.self) + " \(what).")
     }
 

@@ -17,8 +17,8 @@
 /// The gate. While the pump is awake, writers do not notify, so it asks again every `batchDelay`. To
 /// sleep it takes the gate exclusively, which succeeds only when no transaction that skipped its
 /// NOTIFY is in flight; **then** it calls `advance()` once more; **then** it waits. In the other order
-/// a commit between the two would be seen by nobody. Woken, it lets the gate go at once: until then
-/// every commit pays for a NOTIFY.
+/// a commit between the two would be seen by nobody. Woken, it lets the gate go at once – until then
+/// every commit pays for a NOTIFY – and looks, in one request.
 ///
 /// Invariants: LISTEN is committed before the first look at the log. The head only moves by events
 /// that were handed over in order, or by a jump that is announced.
@@ -65,12 +65,10 @@ public struct ListenerStateMachine: Sendable {
         case attach
         /// Call `status()`, and try to take the pump's lock.
         case status(claimPump: Bool)
-        /// Call `advance()`.
-        case advance
+        /// Call `advance()`, having let the gate go first if it is held.
+        case advance(releasesGate: Bool)
         /// Try to take the gate exclusively.
         case claimGate
-        /// Let the gate go.
-        case releaseGate
         /// Read a page of the log.
         case read(after: Int64)
         /// Send a notification to oneself.
@@ -343,16 +341,6 @@ public struct ListenerStateMachine: Sendable {
         }
     }
 
-    /// The gate was let go.
-    public mutating func gateReleased(now: MonotonicTime) -> Action {
-        requestIsUnderWay = false
-        return update(now) { [timing] attachment in
-            attachment.phase = .awake
-            attachment.advanceDue = now
-            attachment.parkDue = now + timing.parkAfter
-        }
-    }
-
     /// A page of the log was read and handed over, up to `last`; the result says whether the page
     /// could not follow the head, so that the node jumped.
     public mutating func pageReturned(
@@ -435,7 +423,9 @@ public struct ListenerStateMachine: Sendable {
 
         if attachment.wakeIsPending, attachment.phase == .parked || attachment.phase == .parking {
             attachment.wakeIsPending = false
-            return send(.releaseGate)
+            attachment.phase = .awake
+            attachment.parkDue = now + timing.parkAfter
+            return send(.advance(releasesGate: true))
         }
         if attachment.probeDeadline == nil, now >= attachment.probeDue {
             attachment.probeDue = now + timing.probeInterval
@@ -446,7 +436,7 @@ public struct ListenerStateMachine: Sendable {
             return send(.read(after: attachment.head))
         }
         if attachment.phase == .parking || attachment.mustRescue {
-            return send(.advance)
+            return send(.advance(releasesGate: false))
         }
         if let since = attachment.rescuingSince, now - since >= timing.deposeAfter {
             return send(.deposePump)
@@ -455,7 +445,7 @@ public struct ListenerStateMachine: Sendable {
             return send(.status(claimPump: attachment.phase == nil))
         }
         if attachment.phase == .awake {
-            if now >= attachment.advanceDue { return send(.advance) }
+            if now >= attachment.advanceDue { return send(.advance(releasesGate: false)) }
             if now >= attachment.parkDue { return send(.claimGate) }
         }
         return .wait(until: deadline(attachment))

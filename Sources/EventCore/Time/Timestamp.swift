@@ -94,6 +94,27 @@ extension Timestamp {
     }
 }
 
+/// Writes moments that mostly lie within the same second.
+struct TimestampWriter {
+    private var second = Int64.min
+    /// `2026-11-23T21:04:05.`
+    private var text: [UInt8] = []
+
+    /// Appends a moment as `Timestamp.append(to:)` does.
+    mutating func append(_ time: Timestamp, to bytes: inout [UInt8]) {
+        let (second, fraction) = time.microseconds.flooringDivision(by: 1_000_000)
+        if second != self.second {
+            self.second = second
+            text.removeAll(keepingCapacity: true)
+            time.append(to: &text)
+            text.removeLast(7)
+        }
+        bytes.append(contentsOf: text)
+        bytes.appendDecimal(fraction, width: 6)
+        bytes.append(UInt8(ascii: "Z"))
+    }
+}
+
 extension Timestamp {
     /// The moment as HTTP's `Date` has it (RFC 9110, section 5.6.7): `Mon, 23 Nov 2026 21:04:05 GMT`.
     public var httpDate: String {

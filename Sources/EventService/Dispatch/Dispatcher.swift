@@ -71,10 +71,13 @@ final class Dispatcher {
     func dispatch(_ events: [Event], first: Int64, last: Int64) {
         guard var bounds, last >= first else { return }
         let fresh = events.filter { event in
-            guard !window.insert(event.eventID) else { return true }
+            guard !window.insert(event.envelope.eventID) else { return true }
             log.warning(
                 "dispatch: an event stands in the log twice",
-                ["event_id": String(event.eventID), "position": String(event.position)])
+                [
+                    "event_id": String(event.envelope.eventID),
+                    "position": String(event.envelope.position),
+                ])
             return false
         }
         let batch = encoder.encode(fresh, history: bounds.history, first: first, last: last)

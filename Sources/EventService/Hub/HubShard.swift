@@ -111,8 +111,8 @@ final class HubShard {
         }
         var touched: [HubMember] = []
         for frame in block.frames {
-            index.forEach(concernedBy: frame.audience) { member in
-                guard member.subscription.admits(frame) else { return }
+            index.forEach(concernedBy: frame.envelope.audience) { member in
+                guard member.subscription.admits(frame.envelope) else { return }
                 member.deliver(frame, of: block)
                 if !member.isTouched {
                     member.isTouched = true

@@ -10,6 +10,7 @@ final class NotificationListener {
     private let log: Log
     private let onHealth: ([UnreadyReason]) -> Void
     private var machine: ListenerStateMachine
+    private var logRows = LogRows()
     private var timer: LoopTimer?
     private var random = SystemRandomNumberGenerator()
     private var epoch: Int64?
@@ -83,9 +84,8 @@ final class NotificationListener {
         case .prepare: prepare()
         case .attach: attach()
         case .status(let claimPump): askStatus(claimPump: claimPump)
-        case .advance: advance()
+        case .advance(let releasesGate): advance(releasesGate: releasesGate)
         case .claimGate: claimGate()
-        case .releaseGate: releaseGate()
         case .read(let position): read(after: position)
         case .probe: probe()
         case .deposePump: deposePump()
@@ -95,9 +95,11 @@ final class NotificationListener {
     /// Runs a query; a failure of any ends the connection.
     private func run(
         _ operation: String, _ sql: String, _ parameters: [String?] = [],
-        timeout: Duration = .seconds(10), then body: @escaping (borrowing Rows) -> Void
+        preparedName: String? = nil, timeout: Duration = .seconds(10),
+        then body: @escaping (borrowing Rows) -> Void
     ) {
-        let query = Query(operation, sql, parameters, timeout: timeout)
+        let query = Query(
+            operation, sql, parameters, preparedName: preparedName, timeout: timeout)
         connection.run(query) { [weak self] outcome in
             switch consume outcome {
             case .rows(let rows): body(rows)
@@ -163,6 +165,19 @@ final class NotificationListener {
                             "run `event-service migrate`; not applied, or not to be seen by this"
                             + " login, are " + missing.joined(separator: ", ")))
             }
+            prepareSequencing()
+        }
+    }
+
+    /// What is asked hundreds of times a second is parsed once.
+    private func prepareSequencing() {
+        let prepare = Query(
+            "prepare to sequence",
+            """
+            PREPARE advance (int, bigint, boolean) AS \
+            SELECT * FROM event_service.advance($1, $2, $3)
+            """)
+        runInTurn([prepare]) { [unowned self] in
             perform(machine.prepared())
         }
     }
@@ -220,20 +235,22 @@ final class NotificationListener {
         }
     }
 
-    private func advance() {
+    private func advance(releasesGate: Bool) {
         run(
-            "sequence", "SELECT * FROM event_service.advance($1, $2)",
-            [String(batchMaxEvents), String(Self.maximumBytes)], timeout: .seconds(60)
+            "sequence", "SELECT * FROM event_service.advance($1, $2, $3)",
+            [String(batchMaxEvents), String(Self.maximumBytes), String(releasesGate)],
+            preparedName: "advance", timeout: .seconds(60)
         ) { [unowned self] rows in
             guard rows.count > 0 else { return advanced([], .nothing) }
             guard !rows.isNull(0, 0) else { return advanced([], .busy) }
-            let events = (0..<rows.count).map { LogRows.event(rows, $0, from: 0) }
+            let events = (0..<rows.count).map { logRows.event(rows, $0, from: 0) }
             let isFull =
                 events.count >= batchMaxEvents || LogRows.byteCount(events) >= Self.maximumBytes
             advanced(
                 events,
                 .events(
-                    first: events[0].position, last: events[events.count - 1].position,
+                    first: events[0].envelope.position,
+                    last: events[events.count - 1].envelope.position,
                     isFull: isFull))
         }
     }
@@ -252,12 +269,6 @@ final class NotificationListener {
         }
     }
 
-    private func releaseGate() {
-        run("let the gate go", "SELECT pg_advisory_unlock(1163284052, 1)") { [unowned self] _ in
-            perform(machine.gateReleased(now: loop.now))
-        }
-    }
-
     private func read(after position: Int64) {
         run(
             "read the log", "SELECT * FROM event_service.replay($1, $2, max_bytes => $3)",
@@ -268,7 +279,7 @@ final class NotificationListener {
             let floor = rows.int64(0, 1)
             let last = rows.int64(0, 2)
             let events = (0..<rows.count).filter { !rows.isNull($0, 3) }
-                .map { LogRows.event(rows, $0, from: 3) }
+                .map { logRows.event(rows, $0, from: 3) }
             let (jumped, next) = machine.pageReturned(
                 last: last, bounds: (head, floor), now: loop.now)
             if jumped {

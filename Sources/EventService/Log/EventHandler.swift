@@ -38,9 +38,6 @@ struct EventHandler {
 extension Subscription {
     /// Whether the subscriber sees an event.
     fileprivate func admits(_ event: Event) -> Bool {
-        EventType.isSent(event.type)
-            && admits(
-                type: event.type, key: event.key, audience: event.audience,
-                hiddenFrom: event.hiddenFrom)
+        EventType.isSent(event.envelope.type) && admits(event.envelope)
     }
 }

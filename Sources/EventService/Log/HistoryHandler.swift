@@ -164,7 +164,7 @@ final class HistoryRequest: HubMember {
     }
 
     private func take(_ frame: EncodedFrame, of block: FrameBlock) {
-        guard fullAt == nil, subscription.admits(frame) else { return }
+        guard fullAt == nil, subscription.admits(frame.envelope) else { return }
         let isFull =
             events.count >= limit
             || !events.isEmpty && byteCount + frame.data.count > HistoryParameters.maximumBytes

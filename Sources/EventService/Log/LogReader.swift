@@ -19,6 +19,7 @@ final class LogReader {
     private var history: EpochHistory?
     private var cache: [(after: Int64, page: LogPage)] = []
     private var waiting: [Int64: [(LogReply) -> Void]] = [:]
+    private var logRows = LogRows()
 
     init(pool: ConnectionPool, encoder: EventEncoder, log: Log) {
         self.pool = pool
@@ -40,7 +41,7 @@ final class LogReader {
         switch call.request {
         case .locate(let time): locate(time, reply)
         case .page(let after, let limit, let narrowing):
-            readPage(after: after, limit: limit, narrowing, reply)
+            readPage(after: after, limit: limit, narrowing, then: reply)
         case .sharedPage(let after, let until): sharedPage(after: after, until: until, reply)
         case .event(let position): readEvent(position, reply)
         case .publish(let request): publish(request, reply)
@@ -58,18 +59,23 @@ final class LogReader {
         let needed = min(start + Self.pageSize, max(until, after + 1))
         if let kept = cache.first(where: { $0.after == start }), kept.page.scanned >= needed {
             reply(.page(kept.page))
-            return readAhead(of: kept.page)
+            return readAhead(behind: kept.page.scanned, head: kept.page.head)
         }
-        guard waiting[start] == nil else {
-            waiting[start]?.append(reply)
-            return
-        }
-        waiting[start] = [reply]
-        readPage(after: start, limit: Int(Self.pageSize), .none) { [weak self] outcome in
+        if waiting[start] == nil { readShared(start) }
+        waiting[start]?.append(reply)
+    }
+
+    private func readShared(_ start: Int64) {
+        waiting[start] = []
+        readPage(after: start, limit: Int(Self.pageSize), .none) { [weak self] scanned, head in
+            // Somebody waits, and will ask for the next: the database reads it while this one is
+            // encoded.
+            guard let self, waiting[start]?.isEmpty == false else { return }
+            readAhead(behind: scanned, head: head)
+        } then: { [weak self] outcome in
             guard let self else { return }
             if case .page(let page) = outcome { keep(page, after: start) }
             for reply in waiting.removeValue(forKey: start) ?? [] { reply(outcome) }
-            if case .page(let page) = outcome { readAhead(of: page) }
         }
     }
 
@@ -83,21 +89,19 @@ final class LogReader {
     }
 
     /// Whoever read a full page of the shared ones will ask for the next.
-    private func readAhead(of page: LogPage) {
-        let next = page.scanned
-        guard next % Self.pageSize == 0, next + Self.pageSize <= page.head, waiting[next] == nil,
-            !cache.contains(where: { $0.after == next })
+    private func readAhead(behind scanned: Int64, head: Int64) {
+        guard scanned % Self.pageSize == 0, scanned + Self.pageSize <= head,
+            waiting[scanned] == nil, !cache.contains(where: { $0.after == scanned })
         else { return }
-        waiting[next] = []
-        readPage(after: next, limit: Int(Self.pageSize), .none) { [weak self] outcome in
-            guard let self else { return }
-            if case .page(let page) = outcome { keep(page, after: next) }
-            for reply in waiting.removeValue(forKey: next) ?? [] { reply(outcome) }
-        }
+        readShared(scanned)
     }
 
+    /// Reads a page; `arrived` is called with the position up to which it is complete and the head of
+    /// the log as soon as these are known, `reply` when it is encoded.
     private func readPage(
-        after: Int64, limit: Int, _ narrowing: Narrowing, _ reply: @escaping (LogReply) -> Void
+        after: Int64, limit: Int, _ narrowing: Narrowing,
+        arrived: @escaping (Int64, Int64) -> Void = { _, _ in },
+        then reply: @escaping (LogReply) -> Void
     ) {
         let query = Query(
             "read the log", "SELECT * FROM event_service.replay($1, $2, $3, $4, $5)",
@@ -114,13 +118,9 @@ final class LogReader {
                 guard rows.count > 0 else { return reply(.unavailable) }
                 let floor = rows.int64(0, 1)
                 let scanned = rows.int64(0, 2)
-                var events: [Event] = []
-                events.reserveCapacity(rows.count)
-                for row in 0..<rows.count where !rows.isNull(row, 3) {
-                    events.append(LogRows.event(rows, row, from: 3))
-                }
-                let batch = encoder.encode(
-                    events, history: history, first: max(after + 1, floor), last: scanned)
+                arrived(scanned, rows.int64(0, 0))
+                var batch = EncodedBatch(first: max(after + 1, floor), last: scanned)
+                logRows.encode(rows, from: 3, by: encoder, history: history, to: &batch)
                 reply(
                     .page(
                         LogPage(
@@ -160,7 +160,8 @@ final class LogReader {
             switch consume outcome {
             case .failed(let error): reply(self?.unavailable(error) ?? .unavailable)
             case .rows(let rows):
-                reply(.event(rows.count == 1 ? LogRows.event(rows, 0, from: 0) : nil))
+                guard let self, rows.count == 1 else { return reply(.event(nil)) }
+                reply(.event(logRows.event(rows, 0, from: 0)))
             }
         }
     }

@@ -104,8 +104,13 @@ final class DatabaseConnection: ReadinessHandler, TimerHandler {
         loop.setTimer(self, at: loop.now + query.timeout)
         let values = query.parameters.map { $0.map { UnsafePointer<CChar>(strdup($0)) } ?? nil }
         defer { for value in values { free(UnsafeMutablePointer(mutating: value)) } }
-        let sent = PQsendQueryParams(
-            handle, query.sql, Int32(values.count), nil, values, nil, nil, 1)
+        let count = Int32(values.count)
+        let sent =
+            if let name = query.preparedName {
+                PQsendQueryPrepared(handle, name, count, values, nil, nil, 1)
+            } else {
+                PQsendQueryParams(handle, query.sql, count, nil, values, nil, nil, 1)
+            }
         guard sent == 1 else { return fail(connectionError(query.operation)) }
         flush()
     }

@@ -101,9 +101,14 @@ struct Rows: ~Copyable {
     func withBytes<Result>(
         _ row: Int, _ column: Int, _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result {
-        let length = Int(PQgetlength(handle, Int32(row), Int32(column)))
+        let length = length(row, column)
         let start = PQgetvalue(handle, Int32(row), Int32(column))
         return body(UnsafeRawBufferPointer(start: start, count: length))
+    }
+
+    /// How many bytes a value has; a NULL has none.
+    func length(_ row: Int, _ column: Int) -> Int {
+        Int(PQgetlength(handle, Int32(row), Int32(column)))
     }
 
     /// A copy of the bytes of a value.
@@ -131,26 +136,22 @@ struct Rows: ~Copyable {
         withBytes(row, column) { $0.count == 8 ? Self.int64($0, at: 0) : 0 }
     }
 
-    /// A value of type `text[]`, of one dimension; NULL elements are left out.
-    func textArray(_ row: Int, _ column: Int) -> [String] {
-        withBytes(row, column) { bytes in
-            // dimensions, has-nulls, element type; for the one dimension: length, lower bound.
-            guard bytes.count >= 20, Self.int32(bytes, at: 0) == 1 else { return [] }
-            var elements: [String] = []
-            var offset = 20
-            for _ in 0..<max(Self.int32(bytes, at: 12), 0) {
-                guard offset + 4 <= bytes.count else { break }
-                let length = Int(Self.int32(bytes, at: offset))
-                offset += 4
-                guard length >= 0, offset + length <= bytes.count else { continue }
-                elements.append(
-                    String(
-                        decoding: UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]),
-                        as: UTF8.self))
-                offset += length
-            }
-            return elements
+    /// The bytes of a value of type `text[]`, of one dimension; NULL elements are left out.
+    static func textArray(_ bytes: UnsafeRawBufferPointer) -> [String] {
+        // dimensions, has-nulls, element type; for the one dimension: length, lower bound.
+        guard bytes.count >= 20, int32(bytes, at: 0) == 1 else { return [] }
+        var elements: [String] = []
+        var offset = 20
+        for _ in 0..<max(int32(bytes, at: 12), 0) {
+            guard offset + 4 <= bytes.count else { break }
+            let length = Int(int32(bytes, at: offset))
+            offset += 4
+            guard length >= 0, offset + length <= bytes.count else { continue }
+            let element = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length])
+            elements.append(String(decoding: element, as: UTF8.self))
+            offset += length
         }
+        return elements
     }
 
     private static func int32(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int32 {
@@ -175,16 +176,19 @@ struct Query: Sendable {
     let sql: String
     /// In PostgreSQL's text format; `nil` is NULL.
     let parameters: [String?]
+    /// The name under which the session has prepared `sql`; `nil`: it is parsed anew.
+    let preparedName: String?
     /// How long the answer may take.
     let timeout: Duration
 
     init(
         _ operation: String, _ sql: String, _ parameters: [String?] = [],
-        timeout: Duration = .seconds(10)
+        preparedName: String? = nil, timeout: Duration = .seconds(10)
     ) {
         self.operation = operation
         self.sql = sql
         self.parameters = parameters
+        self.preparedName = preparedName
         self.timeout = timeout
     }
 

@@ -138,7 +138,7 @@ final class StreamSession: HubMember, HTTPStreamBody {
     private func deliverFromRing(after position: Int64) {
         var queued = 0
         for block in context.hub.ring.blocks(after: position) {
-            for frame in block.frames(after: position) where subscription.admits(frame) {
+            for frame in block.frames(after: position) where subscription.admits(frame.envelope) {
                 enqueue(frame, of: block)
                 queued += frame.chunk.count
                 catchUp.delivered(upTo: frame.position)
@@ -174,7 +174,7 @@ final class StreamSession: HubMember, HTTPStreamBody {
             context.hub.floorIs(page.floor)
             return restart(.expired)
         }
-        for frame in page.block.frames(after: position) where subscription.admits(frame) {
+        for frame in page.block.frames(after: position) where subscription.admits(frame.envelope) {
             enqueue(frame, of: page.block)
         }
         catchUp.pageArrived(upTo: page.scanned)

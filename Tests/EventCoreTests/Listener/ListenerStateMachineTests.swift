@@ -42,7 +42,7 @@ import Testing
         var machine = try attached(head: head)
         #expect(
             machine.statusReturned(status(head, holdsPump: true), now: time(0))
-                == .request(.advance))
+                == .request(.advance(releasesGate: false)))
         let advanced = machine.advanceReturned(.nothing, now: time(0))
         #expect(advanced == (false, .wait(until: time(5))))
         return machine
@@ -58,15 +58,19 @@ import Testing
     private static func parked() throws -> Machine {
         var machine = try pump()
         for milliseconds in [5, 10, 15, 20] {
-            #expect(machine.waitEnded(now: time(milliseconds), random: 0) == .request(.advance))
+            #expect(
+                machine.waitEnded(now: time(milliseconds), random: 0)
+                    == .request(.advance(releasesGate: false)))
             _ = machine.advanceReturned(.nothing, now: time(milliseconds))
         }
-        #expect(machine.waitEnded(now: time(25), random: 0) == .request(.advance))
+        #expect(
+            machine.waitEnded(now: time(25), random: 0) == .request(.advance(releasesGate: false)))
         let quiet = machine.advanceReturned(.nothing, now: time(25))
         #expect(quiet == (false, .request(.claimGate)), "25 ms in which nothing came")
         #expect(!machine.isParked)
         #expect(
-            machine.gateClaimReturned(true, now: time(25)) == .request(.advance),
+            machine.gateClaimReturned(true, now: time(25))
+                == .request(.advance(releasesGate: false)),
             "once more, with the gate")
         let last = machine.advanceReturned(.nothing, now: time(25))
         #expect(last == (false, .wait(until: time(1000))))
@@ -112,7 +116,7 @@ import Testing
         _ = machine.waitEnded(now: Self.time(11), random: 0)
         let full = machine.advanceReturned(
             .events(first: 14, last: 20, isFull: true), now: Self.time(12))
-        #expect(full == (true, .request(.advance)), "more is waiting")
+        #expect(full == (true, .request(.advance(releasesGate: false))), "more is waiting")
     }
 
     @Test func `what another node sequenced in between is read, in its place`() throws {
@@ -127,9 +131,9 @@ import Testing
 
     @Test func `a parked pump lets the gate go before it looks`() throws {
         var machine = try Self.parked()
-        #expect(machine.notified(.wake, now: Self.time(500)) == .request(.releaseGate))
+        #expect(
+            machine.notified(.wake, now: Self.time(500)) == .request(.advance(releasesGate: true)))
         #expect(machine.notified(.wake, now: Self.time(500)) == .none)
-        #expect(machine.gateReleased(now: Self.time(501)) == .request(.advance))
         #expect(!machine.isParked)
         let events = machine.advanceReturned(
             .events(first: 11, last: 11, isFull: false), now: Self.time(502))
@@ -143,7 +147,7 @@ import Testing
                 == .request(.status(claimPump: false)))
         #expect(
             machine.statusReturned(Self.status(10, waiting: 30), now: Self.time(1000))
-                == .request(.releaseGate))
+                == .request(.advance(releasesGate: true)))
     }
 
     @Test func `what commits while the gate is being taken is found before parking`() throws {
@@ -155,8 +159,10 @@ import Testing
         let events = machine.advanceReturned(
             .events(first: 11, last: 11, isFull: false), now: Self.time(32))
         #expect(
-            events == (true, .request(.releaseGate)), "busy again: writers shall not pay for it")
-        #expect(machine.gateReleased(now: Self.time(33)) == .request(.advance))
+            events == (true, .request(.advance(releasesGate: true))),
+            "busy again: writers shall not pay for it")
+        let rest = machine.advanceReturned(.nothing, now: Self.time(33))
+        #expect(rest == (false, .wait(until: Self.time(38))), "awake")
     }
 
     @Test func `another session at work keeps the pump from parking`() throws {
@@ -166,7 +172,8 @@ import Testing
         _ = machine.gateClaimReturned(true, now: Self.time(31))
         let busy = machine.advanceReturned(.busy, now: Self.time(32))
         #expect(
-            busy == (false, .request(.releaseGate)), "it may have looked before the gate was shut")
+            busy == (false, .request(.advance(releasesGate: true))),
+            "it may have looked before the gate was shut")
     }
 
     @Test func `a writer in flight keeps the gate open`() throws {
@@ -174,7 +181,9 @@ import Testing
         _ = machine.waitEnded(now: Self.time(30), random: 0)
         _ = machine.advanceReturned(.nothing, now: Self.time(30))
         #expect(machine.gateClaimReturned(false, now: Self.time(31)) == .wait(until: Self.time(35)))
-        #expect(machine.waitEnded(now: Self.time(35), random: 0) == .request(.advance))
+        #expect(
+            machine.waitEnded(now: Self.time(35), random: 0)
+                == .request(.advance(releasesGate: false)))
     }
 
     /// Lets a follower live for some seconds in which events always wait, and returns how often it
@@ -203,7 +212,7 @@ import Testing
                 case .deposePump:
                     deposed = deposed ?? second
                     action = machine.deposeReturned(now: now)
-                case .connect, .prepare, .attach, .claimGate, .releaseGate:
+                case .connect, .prepare, .attach, .claimGate:
                     Issue.record("unexpected \(request)")
                     return (rescues, deposed)
                 }

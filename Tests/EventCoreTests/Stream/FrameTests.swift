@@ -50,8 +50,10 @@ import Testing
         _ operation: EventOperation, _ type: String, _ data: String, key: String? = "7"
     ) -> Event {
         Event(
-            position: 42, eventID: 99, time: time, operation: operation, type: type, key: key,
-            audience: [.everyone], data: Array(data.utf8))
+            EventEnvelope(
+                position: 42, eventID: 99, time: time, operation: operation, type: type, key: key,
+                audience: [.everyone]),
+            data: Array(data.utf8))
     }
 
     private static let large = String(repeating: "x", count: 2000)
@@ -91,8 +93,8 @@ import Testing
     static func encoded(_ events: [Event], limit: Int = 1024) throws -> EncodedBatch {
         let history = try #require(EpochHistory([.init(epoch: 1_764_000_000, firstPosition: 1)]))
         return EventEncoder(maximumBytes: limit).encode(
-            events, history: history, first: events[0].position,
-            last: events[events.count - 1].position)
+            events, history: history, first: events[0].envelope.position,
+            last: events[events.count - 1].envelope.position)
     }
 
     @Test func `frames are what users depend on`() throws {
@@ -123,19 +125,21 @@ import Testing
         for frame in batch.frames {
             #expect(frame.chunk.lowerBound == end, "frames lie side by side")
             end = frame.chunk.upperBound
-            let size = String(frame.payload.count, radix: 16)
+            let hexadecimal = String(frame.payload.count, radix: 16)
+            let size = String(repeating: "0", count: max(3 - hexadecimal.count, 0)) + hexadecimal
             let chunk = String(decoding: batch.bytes[frame.chunk], as: UTF8.self)
             let payload = String(decoding: batch.bytes[frame.payload], as: UTF8.self)
             let data = String(decoding: batch.bytes[frame.data], as: UTF8.self)
             #expect(chunk == "\(size)\r\n\(payload)\r\n")
-            #expect(payload == "id: \(frame.cursor)\nevent: \(frame.type)\ndata: \(data)\n\n")
+            #expect(
+                payload == "id: \(frame.cursor)\nevent: \(frame.envelope.type)\ndata: \(data)\n\n")
             #expect(!data.contains("\n") && !data.contains("\r"))
         }
     }
 
     @Test func `the canary of doctor has a position and no frame`() throws {
         var canary = Self.row(.publish, "event_service.canary", "{}")
-        canary.position = 43
+        canary.envelope.position = 43
         let batch = try Self.encoded([Self.events[0].1, canary])
         #expect(batch.frames.map(\.position) == [42])
         #expect(batch.last == 43)
@@ -149,11 +153,45 @@ import Testing
         #expect(json.contains(Self.large))
     }
 
-    @Test(arguments: [0, 1, 9, 10, 15, 16, 255, 256, 4095, 65_536, .max])
-    func `sizes of chunks are hexadecimal`(_ value: Int) {
+    @Test(arguments: [1, 15, 16, 255, 256, 4095, 4096, 65_535, 65_536, 1 << 20])
+    func `the size of a chunk is what a reader counts`(_ size: Int) throws {
+        var bytes: [UInt8] = [0x2A]
+        let chunk = bytes.beginChunk()
+        bytes.append(contentsOf: repeatElement(0x78, count: size))
+        let moved = bytes.endChunk(chunk)
+        let end = try #require(bytes.firstRange(of: [13, 10]))
+        let digits = String(decoding: bytes[chunk.start..<end.lowerBound], as: UTF8.self)
+        #expect(Int(digits, radix: 16) == size)
+        #expect(end.upperBound == chunk.payloadStart + moved)
+        #expect(bytes.count == end.upperBound + size + 2)
+        #expect(bytes[0] == 0x2A && bytes.suffix(2) == [13, 10])
+    }
+}
+
+@Suite struct `Writing numbers and strings` {
+    @Test(arguments: [0, 7, 10, 99, 100, -1, -10, .max, .min, 1_764_000_000] as [Int64])
+    func `numbers are decimal`(_ value: Int64) {
         var bytes: [UInt8] = []
-        bytes.appendHexadecimal(value)
-        #expect(String(decoding: bytes, as: UTF8.self) == String(value, radix: 16))
+        bytes.appendDecimal(value)
+        #expect(String(decoding: bytes, as: UTF8.self) == "\(value)")
+    }
+
+    @Test(arguments: [(0, "000000"), (7, "000007"), (123_456, "123456"), (1_234_567, "1234567")])
+    func `numbers are as wide as they are to be`(value: Int64, text: String) {
+        var bytes: [UInt8] = []
+        bytes.appendDecimal(value, width: 6)
+        #expect(String(decoding: bytes, as: UTF8.self) == text)
+    }
+
+    @Test(arguments: [
+        "", "plain", "é \u{1F600}", "\"", "a\\b", "\n\r\t", "\u{0}\u{1f} \u{7f}", "ends with \"",
+    ])
+    func `a JSON string is read as it was`(_ text: String) throws {
+        var bytes = Array("[".utf8)
+        bytes.appendJSONString(text)
+        bytes.append("]")
+        let value = try JSONSerialization.jsonObject(with: Data(bytes)) as? [String]
+        #expect(value == [text])
     }
 }
 

@@ -24,8 +24,10 @@ private func checkNames(_ text: String) {
 private func checkFrames(_ bytes: [UInt8], _ text: String) {
     guard let history = EpochHistory([.init(epoch: 1, firstPosition: 1)]) else { return }
     let event = Event(
-        position: 1, eventID: 2, time: Timestamp(microseconds: 0), operation: .publish, type: "a.b",
-        key: text, audience: [], data: bytes)
+        EventEnvelope(
+            position: 1, eventID: 2, time: Timestamp(microseconds: 0), operation: .publish,
+            type: "a.b", key: text, audience: []),
+        data: bytes)
     let batch = EventEncoder(maximumBytes: 1 << 20).encode(
         [event], history: history, first: 1, last: 1)
     var parser = EventStreamParser()

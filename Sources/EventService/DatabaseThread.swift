@@ -46,16 +46,15 @@ final class DatabaseThread: Sendable {
             log: log)
         let reader = LogReader(pool: pool, encoder: encoder, log: log)
         let dispatcher = Dispatcher(
-            inboxes: inboxes, encoder: encoder,
-            longestBacklog: max(configuration.ringBytes, 1 << 20),
-            log: log)
+            targets: inboxes, encoder: encoder,
+            longestBacklog: max(configuration.ringBytes, 1 << 20))
         let listener = NotificationListener(
             loop: loop, configuration: configuration, dispatcher: dispatcher, reader: reader,
             log: log,
             onHealth: onHealth)
         let retention = Retention(
             loop: loop, pool: pool, keep: configuration.retention, log: log,
-            onFloor: { dispatcher.floorIs($0) })
+            onFloor: { listener.floorIs($0) })
         let callReader = try MailboxReader(calls, on: loop) { reader.received($0) }
         let controlReader = try MailboxReader(control, on: loop) {
             listener.stop()

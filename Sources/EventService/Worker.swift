@@ -99,13 +99,12 @@ final class Worker {
                 FileDescriptor(owning: descriptor), address: address, by: listener,
                 isPastCap: isPastCap)
         case .block(let block):
-            inbox.waitingBytes.subtract(block.byteCount, ordering: .relaxed)
-            server.hub.receive(block)
+            inbox.taken(block)
+            server.hub.receive(block, now: loop.now)
         case .log(let bounds, let fork):
-            server.hub.logIs(bounds, fork: fork)
+            server.hub.logIs(bounds, fork: fork, now: loop.now)
         case .health(let reasons):
-            server.stream.unready = reasons
-            server.hub.healthChanged()
+            server.hub.healthChanged(reasons, now: loop.now)
         case .reply(let reply, let number):
             server.client.received(reply, number: number)
         case .drain(let duration):
@@ -138,7 +137,8 @@ final class Worker {
     private func drain(over duration: Duration) {
         guard drainTimer == nil else { return }
         server.isDraining = true
-        server.hub.drain(over: duration)
+        let now = loop.now
+        server.hub.forEachMember { $0.drain(by: now + duration * .random(in: 0..<1), now: now) }
         let timer = LoopTimer(loop) { [unowned self] _ in
             if server.hub.isEmpty, publicContext?.underWay == 0 {
                 onDrained()

@@ -321,6 +321,26 @@ final class HTTPConnection: ReadinessHandler, TimerHandler {
         output.append(bytes)
     }
 
+    /// Queues a stretch of shared bytes and sends it: at once where nothing waits, which is what happens
+    /// to most events on most streams, without a place in the queue.
+    func send(_ bytes: SharedBytes, _ range: Range<Int>) -> Int? {
+        guard output.isEmpty else {
+            output.append(bytes, range)
+            return flush()
+        }
+        if case .closed = state { return nil }
+        let count = OutputQueue.send(bytes, range, to: descriptor)
+        guard count >= 0 else {
+            close()
+            return nil
+        }
+        if count < range.count {
+            output.append(bytes, range.lowerBound + count..<range.upperBound)
+            updateInterest()
+        }
+        return count
+    }
+
     /// Sends what is queued, as far as the socket takes it; returns how many bytes it took, `nil` once
     /// the connection is gone. When the socket takes more, a stream is told.
     @discardableResult

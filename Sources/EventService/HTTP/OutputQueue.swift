@@ -19,8 +19,12 @@ struct OutputQueue {
 
     var isEmpty: Bool { byteCount == 0 }
 
-    /// Adds a stretch; one that lies right behind the last makes that longer.
+    /// Adds a stretch; one that lies right behind the last makes that longer. A small piece of a large
+    /// block is copied: a slow stream must not keep alive far more than waits for it.
     mutating func append(_ bytes: SharedBytes, _ range: Range<Int>) {
+        guard bytes.count <= 4096 || bytes.count <= range.count * 4 else {
+            return append(bytes[range])
+        }
         byteCount += range.count
         if let last = slices.last, slices.count > first, last.bytes === bytes,
             last.end == range.lowerBound
@@ -58,6 +62,19 @@ struct OutputQueue {
             consume(count)
         }
         return .all
+    }
+
+    /// Sends a stretch without queueing it; returns how many bytes the socket took, -1 if the
+    /// connection is gone.
+    static func send(_ bytes: SharedBytes, _ range: Range<Int>, to descriptor: Int32) -> Int {
+        let start = bytes.buffer.baseAddress.map { $0 + range.lowerBound }
+        while true {
+            let count = Glibc.send(
+                descriptor, start, range.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+            if count >= 0 { return count }
+            if errno == EAGAIN || errno == EWOULDBLOCK { return 0 }
+            guard errno == EINTR else { return -1 }
+        }
     }
 
     private func sendOnce(to descriptor: Int32) -> Int {

@@ -33,7 +33,7 @@ final class ServerContext {
     }
 
     /// What `/readyz` says.
-    var unready: [UnreadyReason] { stream.unready + (isDraining ? [.draining] : []) }
+    var unready: [UnreadyReason] { hub.unready + (isDraining ? [.draining] : []) }
 }
 
 /// Finds who answers a request, and refuses what nobody answers.

@@ -4,7 +4,7 @@ import EventCore
 final class NotificationListener {
     private let loop: EventLoop
     private let connection: DatabaseConnection
-    private let dispatcher: Dispatcher
+    private var dispatcher: Dispatcher<WorkerInbox>
     private let reader: LogReader
     private let batchMaxEvents: Int
     private let log: Log
@@ -24,8 +24,8 @@ final class NotificationListener {
     private static let pageSize = 1000
 
     init(
-        loop: EventLoop, configuration: Configuration, dispatcher: Dispatcher, reader: LogReader,
-        log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
+        loop: EventLoop, configuration: Configuration, dispatcher: Dispatcher<WorkerInbox>,
+        reader: LogReader, log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
     ) {
         self.loop = loop
         connection = DatabaseConnection(loop: loop, url: configuration.databaseURL)
@@ -258,9 +258,22 @@ final class NotificationListener {
     private func advanced(_ events: [Event], _ outcome: ListenerStateMachine.Advance) {
         let (deliver, next) = machine.advanceReturned(outcome, now: loop.now)
         if deliver, case .events(let first, let last, _) = outcome {
-            dispatcher.dispatch(events, first: first, last: last)
+            dispatch(events, first: first, last: last)
         }
         perform(next)
+    }
+
+    private func dispatch(_ events: [Event], first: Int64, last: Int64) {
+        for double in dispatcher.dispatch(events, first: first, last: last) {
+            log.warning(
+                "dispatch: an event stands in the log twice",
+                ["event_id": String(double.eventID), "position": String(double.position)])
+        }
+    }
+
+    /// Another connection has found out how high the floor is.
+    func floorIs(_ floor: Int64) {
+        dispatcher.floorIs(floor)
     }
 
     private func claimGate() {
@@ -285,7 +298,7 @@ final class NotificationListener {
             if jumped {
                 dispatcher.jumped(to: head, floor: floor)
             } else {
-                dispatcher.dispatch(events, first: position + 1, last: last)
+                dispatch(events, first: position + 1, last: last)
             }
             perform(next)
         }

@@ -106,7 +106,7 @@ final class HistoryRequest: HubMember {
         goOn(hasLooked: page != nil)
     }
 
-    override func drain(over duration: Duration) {
+    override func drain(by deadline: MonotonicTime, now: MonotonicTime) {
         answer()
     }
 
@@ -133,8 +133,8 @@ final class HistoryRequest: HubMember {
 
     private func requestPage(after position: Int64) {
         let expected = generation
-        let request = LogRequest.next(after: position, ringLow: server.hub.ring.low, subscription)
-        server.client.send(request) { [self] reply in
+        let request = PageRequest(after: position, ringLow: server.hub.ring.low, subscription)
+        server.client.send(.page(request)) { [self] reply in
             guard !isAnswered, generation == expected else { return }
             guard case .page(let page) = reply else {
                 finish()
@@ -184,18 +184,18 @@ final class HistoryRequest: HubMember {
         if fullAt == nil { catchUp.delivered(upTo: frame.position) }
     }
 
-    override func blockEnded() {
+    override func blockEnded(_ block: FrameBlock, now: MonotonicTime) {
         answer()
     }
 
-    override func ringWasCut(at head: Int64) {
+    override func ringWasCut(at head: Int64, now: MonotonicTime) {
         guard catchUp.isLive else { return }
         server.hub.fallBehind(self)
         catchUp.fellBehind(at: head)
         goOn()
     }
 
-    override func historyForked(at fork: Int64, head: Int64) {
+    override func historyForked(at fork: Int64, head: Int64, now: MonotonicTime) {
         let position = catchUp.isLive ? max(head, catchUp.position) : catchUp.position
         guard position < fork else { return answerReset(.unknownEpoch) }
         server.hub.fallBehind(self)

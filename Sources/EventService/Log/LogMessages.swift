@@ -6,11 +6,8 @@ import EventCore
 enum LogRequest: Sendable {
     /// The bounds of the log now and, for a time, the last position sequenced before it.
     case locate(Timestamp?)
-    /// A page behind a position.
-    case page(after: Int64, limit: Int, Narrowing)
-    /// A page that covers what lies behind a position, the same for everybody who is near it; `until`
-    /// is where the ring begins, so that a page that ends short of its size must reach it.
-    case sharedPage(after: Int64, until: Int64)
+    /// A page of the log.
+    case page(PageRequest)
     /// The event at a position.
     case event(Int64)
     /// Publish the items of a body.
@@ -27,16 +24,6 @@ enum LogReply: Sendable {
     case refused(Problem)
     /// PostgreSQL is away, or too much is waiting for it.
     case unavailable
-}
-
-/// A page of the log.
-struct LogPage: Sendable {
-    /// The head and the floor, from the same snapshot as the events.
-    let head: Int64
-    let floor: Int64
-    /// Everything up to here that matches stands in the page.
-    let scanned: Int64
-    let block: FrameBlock
 }
 
 /// Events to be published, all or none.

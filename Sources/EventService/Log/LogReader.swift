@@ -7,8 +7,6 @@ import EventCore
 /// handful of queries. Pages that are being read are waited for together, the newest ones are kept, and
 /// behind a full page the next is read ahead.
 final class LogReader {
-    /// How many positions a shared page covers.
-    static let pageSize: Int64 = 1000
     /// How much is kept of shared pages.
     private static let cacheBytes = 16 << 20
 
@@ -40,9 +38,10 @@ final class LogReader {
         }
         switch call.request {
         case .locate(let time): locate(time, reply)
-        case .page(let after, let limit, let narrowing):
-            readPage(after: after, limit: limit, narrowing, then: reply)
-        case .sharedPage(let after, let until): sharedPage(after: after, until: until, reply)
+        case .page(.own(let after, let narrowing)):
+            readPage(after: after, narrowing, then: reply)
+        case .page(.shared(let after, let until)):
+            sharedPage(after: after, until: until, reply)
         case .event(let position): readEvent(position, reply)
         case .publish(let request): publish(request, reply)
         }
@@ -53,10 +52,10 @@ final class LogReader {
     private func sharedPage(
         after: Int64, until: Int64, _ reply: @escaping (LogReply) -> Void
     ) {
-        let start = after / Self.pageSize * Self.pageSize
+        let start = after / PageRequest.size * PageRequest.size
         // A page that was read before its end was written ends short. It is good as long as the ring
         // goes on where it ends.
-        let needed = min(start + Self.pageSize, max(until, after + 1))
+        let needed = min(start + PageRequest.size, max(until, after + 1))
         if let kept = cache.first(where: { $0.after == start }), kept.page.scanned >= needed {
             reply(.page(kept.page))
             return readAhead(behind: kept.page.scanned, head: kept.page.head)
@@ -67,7 +66,7 @@ final class LogReader {
 
     private func readShared(_ start: Int64) {
         waiting[start] = []
-        readPage(after: start, limit: Int(Self.pageSize), .none) { [weak self] scanned, head in
+        readPage(after: start, .none) { [weak self] scanned, head in
             // Somebody waits, and will ask for the next: the database reads it while this one is
             // encoded.
             guard let self, waiting[start]?.isEmpty == false else { return }
@@ -90,7 +89,7 @@ final class LogReader {
 
     /// Whoever read a full page of the shared ones will ask for the next.
     private func readAhead(behind scanned: Int64, head: Int64) {
-        guard scanned % Self.pageSize == 0, scanned + Self.pageSize <= head,
+        guard scanned % PageRequest.size == 0, scanned + PageRequest.size <= head,
             waiting[scanned] == nil, !cache.contains(where: { $0.after == scanned })
         else { return }
         readShared(scanned)
@@ -99,14 +98,14 @@ final class LogReader {
     /// Reads a page; `arrived` is called with the position up to which it is complete and the head of
     /// the log as soon as these are known, `reply` when it is encoded.
     private func readPage(
-        after: Int64, limit: Int, _ narrowing: Narrowing,
+        after: Int64, _ narrowing: Narrowing,
         arrived: @escaping (Int64, Int64) -> Void = { _, _ in },
         then reply: @escaping (LogReply) -> Void
     ) {
         let query = Query(
             "read the log", "SELECT * FROM event_service.replay($1, $2, $3, $4, $5)",
             [
-                String(after), String(limit), narrowing.labels.map(Query.array),
+                String(after), String(PageRequest.size), narrowing.labels.map(Query.array),
                 narrowing.likePatterns.map(Query.array), narrowing.keys.map(Query.array),
             ], timeout: .seconds(30))
         pool.run(query) { [weak self] outcome in

@@ -47,11 +47,12 @@ struct StreamHandler {
         guard let connection = exchange.connection else { return }
         let cursor = bounds.history.cursor(at: start.position)
         let id = server.nextID()
-        let session = StreamSession(
+        let stream = StreamConnection(
             id: id, connection: connection, context: server.stream,
-            subscription: opening.subscription, gap: opening.parameters.gap,
-            isChunked: exchange.request.minorVersion >= 1, start: cursor)
-        exchange.stream(Self.response, body: session)
+            isChunked: exchange.request.minorVersion >= 1)
+        exchange.stream(Self.response, body: stream)
+        let session = stream.open(
+            opening.subscription, gap: opening.parameters.gap, start: cursor)
         let open = StreamOpen(
             connectionID: id, time: MonotonicClock.date(),
             heartbeatMilliseconds: server.configuration.heartbeat.wholeMilliseconds,
@@ -64,7 +65,8 @@ struct StreamHandler {
                 "cursor": "\(cursor)", "resumed": start.resumed.rawValue,
             ])
         session.begin(
-            open: open, reset: opening.reset(start, bounds, cursor: cursor), page: page)
+            open: open, reset: opening.reset(start, bounds, cursor: cursor), page: page,
+            now: server.stream.loop.now)
     }
 }
 
@@ -159,9 +161,9 @@ struct StreamLocator {
         _ opening: StreamOpening, _ start: StreamStart, _ bounds: LogBounds,
         _ completion: @escaping (LogPage?, StreamStart, LogBounds) -> Void
     ) {
-        let request = LogRequest.next(
+        let request = PageRequest(
             after: start.position, ringLow: server.hub.ring.low, opening.subscription)
-        server.client.send(request) { reply in
+        server.client.send(.page(request)) { reply in
             guard case .page(let page) = reply else {
                 return exchange.refuse(Self.databaseIsAway)
             }
@@ -176,22 +178,6 @@ struct StreamLocator {
                 completion(nil, bounds.reset(.expired, opening.parameters.gap), bounds)
             }
         }
-    }
-}
-
-extension LogRequest {
-    /// The page that a subscription reads next.
-    ///
-    /// Near the ring, many come back at once and read the same; far behind, with a narrow view, a page
-    /// of one's own finds more in one query.
-    static func next(after position: Int64, ringLow: Int64, _ subscription: Subscription)
-        -> LogRequest
-    {
-        let narrowing = subscription.narrowing
-        let isNear = ringLow - position <= 20 * LogReader.pageSize
-        return isNear || narrowing == .none
-            ? .sharedPage(after: position, until: ringLow)
-            : .page(after: position, limit: Int(LogReader.pageSize), narrowing)
     }
 }
 

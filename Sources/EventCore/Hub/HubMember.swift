@@ -1,0 +1,37 @@
+/// Somebody on a loop who waits for events: a stream, or a request for history that waits.
+open class HubMember {
+    /// What the member sees.
+    public let subscription: Subscription
+    var membership: AudienceIndex<HubMember>.Membership?
+    /// Whether events of the present block were delivered.
+    var isTouched = false
+
+    /// Creates a member that is in no hub yet.
+    public init(subscription: Subscription) {
+        self.subscription = subscription
+    }
+
+    /// An event that the member sees. Nothing may join or leave the hub before the block has ended.
+    open func deliver(_ frame: EncodedFrame, of block: FrameBlock) {}
+
+    /// All events of a block were delivered that brought this member any.
+    open func blockEnded(_ block: FrameBlock, now: MonotonicTime) {}
+
+    /// The ring begins anew: what this live member has not got, up to the head, it must read itself.
+    ///
+    /// - Parameter head: the ring's head before.
+    open func ringWasCut(at head: Int64, now: MonotonicTime) {}
+
+    /// The history of the log forked.
+    ///
+    /// - Parameters:
+    ///   - position: the first position that may hold another event than before.
+    ///   - head: the ring's head before.
+    open func historyForked(at position: Int64, head: Int64, now: MonotonicTime) {}
+
+    /// What `/readyz` says has changed.
+    open func healthChanged(_ unready: [UnreadyReason], now: MonotonicTime) {}
+
+    /// The service stops: the member has until this time to end.
+    open func drain(by deadline: MonotonicTime, now: MonotonicTime) {}
+}

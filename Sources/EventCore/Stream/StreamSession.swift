@@ -1,0 +1,358 @@
+/// One open stream: a cursor and a filter on a connection.
+///
+/// ```
+///  begin ─▶ catching up (pages of the log, then the ring) ─▶ live (the hub delivers) ─▶ ended
+///                 ▲                                            │
+///                 └── its backlog is full, or the ring was cut ┘
+/// ```
+/// Of what is due to a slow client no more is queued than `max_backlog_bytes`: beyond that the stream
+/// falls behind, and reads on by itself once its socket has taken what there is. So it loses nothing,
+/// and costs a bounded amount.
+///
+/// Invariants: ids rise; between two of them nothing that the stream may see was left out, unless it
+/// was told with `stream.reset`, or fell behind and the event conflates.
+public final class StreamSession: HubMember {
+    /// Holds this stream, as this stream holds it, until the connection is closed.
+    private let transport: any StreamTransport
+    private let hub: HubShard
+    private let settings: StreamSettings
+    private let gap: GapPolicy
+    /// HTTP/1.0 knows no chunks: its stream is what comes until the connection ends.
+    private let isChunked: Bool
+    private var catchUp: CatchUp
+    /// The last id that was sent, and when.
+    private var lastID: Cursor
+    private var lastIDAt: MonotonicTime
+    private var lastWrite: MonotonicTime
+    /// Since when the socket has taken nothing, though something waits.
+    private var blockedSince: MonotonicTime?
+    /// When a page that could not be read is asked for again.
+    private var retryPageAt: MonotonicTime?
+    private var endsAt: MonotonicTime
+    private var endReason = DisconnectReason.lifetime
+    private let retryMilliseconds: Int64
+    private var hasBeenLive = false
+    /// Fell behind, and has not caught up since: events that conflate may be left out.
+    private var isSlow = false
+    /// While a block is delivered: the stretch of it that is due.
+    private var due = 0..<0
+    /// Set while a block is delivered: the position up to which the stream could follow.
+    private var overflowedAt: Int64?
+    /// Raised when a page that is under way is of no more use.
+    private var generation = 0
+    /// Whether the stream has ended.
+    public private(set) var isClosed = false
+
+    /// How much is taken from the ring before the socket gets it.
+    private static let stride = 256 << 10
+    /// The next page is asked for when less than this waits to be sent.
+    private static let lowWater = 64 << 10
+    /// How far into the ring a slow stream looks for newer events of a key.
+    private static let conflationWindow = 20_000
+
+    /// Creates a stream that has sent nothing yet.
+    ///
+    /// - Parameters:
+    ///   - start: where it begins.
+    ///   - endsAt: when it ends as planned.
+    ///   - retryMilliseconds: what the client is told to wait after that.
+    public init(
+        transport: any StreamTransport, hub: HubShard, settings: StreamSettings,
+        subscription: Subscription, gap: GapPolicy, isChunked: Bool, start: Cursor,
+        endsAt: MonotonicTime, retryMilliseconds: Int64, now: MonotonicTime
+    ) {
+        self.transport = transport
+        self.hub = hub
+        self.settings = settings
+        self.gap = gap
+        self.isChunked = isChunked
+        self.endsAt = endsAt
+        self.retryMilliseconds = retryMilliseconds
+        catchUp = CatchUp(position: start.position)
+        lastID = start
+        lastIDAt = now
+        lastWrite = now
+        super.init(subscription: subscription)
+    }
+
+    // MARK: Beginning
+
+    /// Sends what a stream begins with, and what it has missed.
+    ///
+    /// - Parameters:
+    ///   - reset: what the client is told when the position it asked for cannot be served.
+    ///   - page: a page of the log that was read to find out.
+    public func begin(open: StreamOpen, reset: StreamReset?, page: LogPage?, now: MonotonicTime) {
+        hub.join(self)
+        send(.open(open), now)
+        if let reset { send(.reset(reset), now) }
+        if !hub.unready.isEmpty { send(.health(ready: false, reasons: hub.unready), now) }
+        if let page { deliver(page, now) }
+        flush(now)
+        continueCatchUp(now)
+        if !isClosed { transport.deadlineMoved() }
+    }
+
+    // MARK: Catching up
+
+    private func continueCatchUp(_ now: MonotonicTime) {
+        while !isClosed {
+            let action = catchUp.next(
+                ringLow: hub.ring.low, ringHead: hub.ring.head,
+                socketIsDrained: transport.unsentBytes <= Self.lowWater)
+            switch action {
+            case .none:
+                return
+            case .requestPage(let position):
+                return requestPage(after: position, now)
+            case .deliverFromRing(let position):
+                deliverFromRing(after: position, now)
+            case .becomeLive:
+                return becomeLive(now)
+            }
+        }
+    }
+
+    private func becomeLive(_ now: MonotonicTime) {
+        hub.goLive(self)
+        isSlow = false
+        guard !hasBeenLive, let head = hub.bounds?.headCursor else { return }
+        hasBeenLive = true
+        send(.live(at: currentCursor, head: head), now)
+        flush(now)
+    }
+
+    private func deliverFromRing(after position: Int64, _ now: MonotonicTime) {
+        let blocks = hub.ring.blocks(after: position)
+        let conflation = isSlow ? Self.conflation(blocks, after: position, subscription) : nil
+        var queued = 0
+        for block in blocks {
+            for frame in block.frames(after: position) where subscription.admits(frame.envelope) {
+                if conflation?.supersedes(frame) == true { continue }
+                enqueue(frame, of: block, now)
+                queued += frame.chunk.count
+                catchUp.delivered(upTo: frame.position)
+                guard queued < Self.stride else { return flush(now) }
+            }
+            catchUp.delivered(upTo: block.last)
+        }
+        flush(now)
+    }
+
+    private static func conflation(
+        _ blocks: ArraySlice<FrameBlock>, after position: Int64, _ subscription: Subscription
+    ) -> Conflation {
+        let frames = blocks.lazy.flatMap { $0.frames(after: position) }
+        return Conflation(frames.prefix(conflationWindow), for: subscription)
+    }
+
+    private func requestPage(after position: Int64, _ now: MonotonicTime) {
+        let expected = generation
+        let request = PageRequest(after: position, ringLow: hub.ring.low, subscription)
+        transport.requestPage(request) { [weak self] page, now in
+            guard let self, !isClosed, generation == expected else { return }
+            if let page {
+                deliver(page, now)
+                flush(now)
+                continueCatchUp(now)
+            } else {
+                catchUp.pageFailed()
+                retryPageAt = now + .seconds(1)
+                transport.deadlineMoved()
+            }
+        }
+    }
+
+    private func deliver(_ page: LogPage, _ now: MonotonicTime) {
+        let position = catchUp.position
+        guard page.floor - 1 <= position else {
+            // Retention was faster than this stream.
+            hub.floorIs(page.floor)
+            return restart(.expired, now)
+        }
+        let frames = page.block.frames(after: position)
+        let conflation = isSlow ? Conflation(frames, for: subscription) : nil
+        for frame in frames where subscription.admits(frame.envelope) {
+            if conflation?.supersedes(frame) == true { continue }
+            enqueue(frame, of: page.block, now)
+        }
+        catchUp.pageArrived(upTo: page.scanned)
+    }
+
+    /// Tells the client that what it holds is void, and goes on elsewhere.
+    private func restart(_ reason: ResetReason, _ now: MonotonicTime) {
+        guard let bounds = hub.bounds else { return }
+        let start = bounds.reset(reason, gap)
+        generation += 1
+        catchUp.restarted(at: start.position)
+        let reset = StreamReset(
+            reason: reason, requested: lastID.description, earliest: bounds.earliestCursor,
+            head: bounds.headCursor, cursor: bounds.history.cursor(at: start.position))
+        send(.reset(reset), now)
+        transport.noted(.reset(reason))
+    }
+
+    // MARK: What the hub says
+
+    public override func deliver(_ frame: EncodedFrame, of block: FrameBlock) {
+        guard frame.position > catchUp.position, overflowedAt == nil else { return }
+        let range = isChunked ? frame.chunk : frame.payload
+        guard transport.unsentBytes + due.count + range.count <= settings.maximumBacklog else {
+            overflowedAt = frame.position - 1
+            return
+        }
+        if range.lowerBound == due.upperBound, !due.isEmpty {
+            due = due.lowerBound..<range.upperBound
+        } else {
+            if !due.isEmpty { transport.enqueue(block.bytes, due) }
+            due = range
+        }
+        lastID = frame.cursor
+        catchUp.delivered(upTo: frame.position)
+    }
+
+    public override func blockEnded(_ block: FrameBlock, now: MonotonicTime) {
+        if !due.isEmpty {
+            lastIDAt = now
+            let range = due
+            due = 0..<0
+            guard let sent = transport.send(block.bytes, range), !isClosed else { return }
+            noteProgress(sent: sent, now)
+        }
+        guard let position = overflowedAt else { return }
+        overflowedAt = nil
+        fallBehind(at: position)
+        isSlow = true
+        transport.noted(.fellBehind(position: position))
+        // The socket may have taken all of it at once, and then nothing else would call.
+        continueCatchUp(now)
+    }
+
+    private func fallBehind(at position: Int64) {
+        hub.fallBehind(self)
+        catchUp.fellBehind(at: position)
+    }
+
+    public override func ringWasCut(at head: Int64, now: MonotonicTime) {
+        guard catchUp.isLive else { return }
+        fallBehind(at: head)
+        continueCatchUp(now)
+    }
+
+    public override func historyForked(at fork: Int64, head: Int64, now: MonotonicTime) {
+        let position = catchUp.isLive ? max(head, catchUp.position) : catchUp.position
+        hub.fallBehind(self)
+        if lastID.position >= fork {
+            restart(.unknownEpoch, now)
+        } else {
+            generation += 1
+            catchUp.restarted(at: min(position, fork - 1))
+        }
+        flush(now)
+        continueCatchUp(now)
+    }
+
+    public override func healthChanged(_ unready: [UnreadyReason], now: MonotonicTime) {
+        send(.health(ready: unready.isEmpty, reasons: unready), now)
+        flush(now)
+    }
+
+    // MARK: Sending
+
+    /// Up to where the client has everything that is for it.
+    public var currentCursor: Cursor {
+        guard let bounds = hub.bounds else { return lastID }
+        return bounds.history.cursor(
+            at: catchUp.isLive ? max(bounds.head, catchUp.position) : catchUp.position)
+    }
+
+    private func enqueue(_ frame: EncodedFrame, of block: FrameBlock, _ now: MonotonicTime) {
+        transport.enqueue(block.bytes, isChunked ? frame.chunk : frame.payload)
+        sentID(frame.cursor, now)
+    }
+
+    private func send(_ frame: StreamFrame, _ now: MonotonicTime) {
+        var bytes: [UInt8] = []
+        if isChunked { bytes.appendChunk(frame.text) } else { frame.append(to: &bytes) }
+        transport.enqueue(bytes)
+        if let cursor = frame.id { sentID(cursor, now) }
+    }
+
+    private func sentID(_ cursor: Cursor, _ now: MonotonicTime) {
+        lastID = cursor
+        lastIDAt = now
+    }
+
+    private func flush(_ now: MonotonicTime) {
+        guard !isClosed, let sent = transport.flush(), !isClosed else { return }
+        noteProgress(sent: sent, now)
+    }
+
+    private func noteProgress(sent: Int, _ now: MonotonicTime) {
+        if sent > 0 { lastWrite = now }
+        if transport.unsentBytes == 0 {
+            blockedSince = nil
+        } else if sent > 0 || blockedSince == nil {
+            blockedSince = now
+            transport.deadlineMoved()
+        }
+    }
+
+    /// The socket, which was full, has taken something of what is queued.
+    public func tookBytes(now: MonotonicTime) {
+        noteProgress(sent: 1, now)
+        continueCatchUp(now)
+    }
+
+    /// The connection is gone, or is about to go.
+    public func closed() {
+        isClosed = true
+        hub.leave(self)
+    }
+
+    // MARK: Time
+
+    /// When the stream wants to be called though nothing happens on the socket.
+    public var nextDeadline: MonotonicTime {
+        let idle =
+            blockedSince.map { $0 + settings.slowGrace } ?? lastWrite + settings.idle.heartbeat
+        return min(endsAt, idle, retryPageAt ?? .distantFuture)
+    }
+
+    /// That time has come.
+    public func timeReached(now: MonotonicTime) {
+        if now >= endsAt { return end(endReason, now: now) }
+        if let since = blockedSince, now >= since + settings.slowGrace {
+            return end(.slow, now: now)
+        }
+        if let retry = retryPageAt, now >= retry {
+            retryPageAt = nil
+            continueCatchUp(now)
+        }
+        guard !isClosed, blockedSince == nil else { return }
+        let position = catchUp.isLive ? currentCursor.position : lastID.position
+        let due = settings.idle.due(
+            now: now, lastWrite: lastWrite, lastID: (lastIDAt, lastID.position), position: position)
+        switch due {
+        case .nothing: return
+        case .heartbeat: send(.heartbeat, now)
+        case .cursor: send(.cursor(currentCursor), now)
+        }
+        flush(now)
+    }
+
+    public override func drain(by deadline: MonotonicTime, now: MonotonicTime) {
+        endReason = .shutdown
+        endsAt = min(endsAt, deadline)
+        transport.deadlineMoved()
+    }
+
+    /// Ends the stream as planned.
+    public func end(_ reason: DisconnectReason, now: MonotonicTime) {
+        guard !isClosed else { return }
+        send(.end(reason, at: currentCursor, retry: retryMilliseconds), now)
+        transport.noted(.ended(reason))
+        if reason == .slow { flush(now) }
+        if !isClosed { transport.end(afterQueue: reason != .slow) }
+    }
+}

@@ -1,0 +1,53 @@
+import EventCore
+import Synchronization
+
+/// Where a worker's messages go, and how much of what was sent it has not yet taken.
+final class WorkerInbox: DispatchTarget, Sendable {
+    let mailbox: Mailbox<WorkerMessage>
+    private let waiting = Atomic<Int>(0)
+
+    init() throws(SystemError) {
+        mailbox = try Mailbox()
+    }
+
+    var waitingBytes: Int { waiting.load(ordering: .relaxed) }
+
+    func send(_ block: FrameBlock) {
+        waiting.add(block.byteCount, ordering: .relaxed)
+        mailbox.post(.block(block))
+    }
+
+    func send(_ bounds: LogBounds, fork: Int64?) {
+        mailbox.post(.log(bounds, fork: fork))
+    }
+
+    /// The worker has taken a block out of its mailbox.
+    func taken(_ block: FrameBlock) {
+        waiting.subtract(block.byteCount, ordering: .relaxed)
+    }
+}
+
+/// What the database thread tells a worker.
+enum WorkerMessage: Sendable {
+    /// A connection to serve.
+    case accepted(Int32, address: String, AcceptedBy, isPastCap: Bool)
+    /// Events, right behind those of the block before.
+    case block(FrameBlock)
+    /// The node is attached to the log, or its bounds have moved. A `fork` is the first position that
+    /// may hold another event than before.
+    case log(LogBounds, fork: Int64?)
+    /// What `/readyz` says has changed.
+    case health([UnreadyReason])
+    /// The reply to a request.
+    case reply(LogReply, number: UInt64)
+    /// End all streams within this time, then stop.
+    case drain(over: Duration)
+    /// Stop at once.
+    case stop
+}
+
+/// Which listener took a connection.
+enum AcceptedBy: Sendable {
+    case publicListener
+    case opsListener
+}

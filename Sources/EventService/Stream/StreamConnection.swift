@@ -1,0 +1,129 @@
+import EventCore
+
+/// What the streams of one loop share.
+final class StreamContext {
+    let loop: EventLoop
+    let hub: HubShard
+    let log: Log
+    let client: LogClient
+    let settings: StreamSettings
+    let lifetime: Duration
+
+    init(loop: EventLoop, hub: HubShard, log: Log, client: LogClient, configuration: Configuration)
+    {
+        self.loop = loop
+        self.hub = hub
+        self.log = log
+        self.client = client
+        settings = StreamSettings(
+            idle: IdlePolicy(heartbeat: configuration.heartbeat),
+            maximumBacklog: configuration.maxBacklogBytes, slowGrace: configuration.slowGrace)
+        lifetime = configuration.streamLifetime
+    }
+
+    /// When a stream that begins now ends as planned: all that began together must not come back
+    /// together.
+    func end(of now: MonotonicTime) -> MonotonicTime {
+        lifetime > .zero ? now + lifetime * Double.random(in: 0.8...1) : .distantFuture
+    }
+}
+
+/// The connection of one stream: what the stream decides, done with a socket.
+final class StreamConnection: StreamTransport, HTTPStreamBody {
+    /// Names the connection.
+    let id: String
+    private let connection: HTTPConnection
+    private let context: StreamContext
+    private let isChunked: Bool
+    private(set) var session: StreamSession?
+
+    init(id: String, connection: HTTPConnection, context: StreamContext, isChunked: Bool) {
+        self.id = id
+        self.connection = connection
+        self.context = context
+        self.isChunked = isChunked
+    }
+
+    /// Makes the stream that begins at a cursor; it is begun by the caller.
+    func open(_ subscription: Subscription, gap: GapPolicy, start: Cursor) -> StreamSession {
+        let now = context.loop.now
+        let session = StreamSession(
+            transport: self, hub: context.hub, settings: context.settings,
+            subscription: subscription, gap: gap, isChunked: isChunked, start: start,
+            endsAt: context.end(of: now), retryMilliseconds: Int64.random(in: 500...5000), now: now)
+        self.session = session
+        return session
+    }
+
+    // MARK: What the stream wants
+
+    var unsentBytes: Int { connection.unsentBytes }
+
+    func enqueue(_ bytes: SharedBytes, _ range: Range<Int>) {
+        connection.enqueue(bytes, range)
+    }
+
+    func enqueue(_ bytes: [UInt8]) {
+        connection.enqueue(bytes)
+    }
+
+    func flush() -> Int? { connection.flush() }
+
+    func send(_ bytes: SharedBytes, _ range: Range<Int>) -> Int? {
+        connection.send(bytes, range)
+    }
+
+    func requestPage(
+        _ request: PageRequest, completion: @escaping (LogPage?, MonotonicTime) -> Void
+    ) {
+        context.client.send(.page(request)) { [context] reply in
+            if case .page(let page) = reply {
+                completion(page, context.loop.now)
+            } else {
+                completion(nil, context.loop.now)
+            }
+        }
+    }
+
+    func deadlineMoved() {
+        connection.updateTimer()
+    }
+
+    func end(afterQueue: Bool) {
+        if afterQueue {
+            connection.endStream(isChunked: isChunked)
+        } else {
+            connection.close()
+        }
+    }
+
+    func noted(_ note: StreamNote) {
+        switch note {
+        case .fellBehind(let position):
+            context.log.debug("stream: fell behind", ["id": id, "position": String(position)])
+        case .reset(let reason):
+            context.log.info("stream: reset", ["id": id, "reason": reason.rawValue])
+        case .ended(let reason):
+            context.log.debug("stream: ended", ["id": id, "reason": reason.rawValue])
+        }
+    }
+
+    // MARK: What the connection says
+
+    func nextDeadline(now: MonotonicTime) -> MonotonicTime {
+        session?.nextDeadline ?? .distantFuture
+    }
+
+    func timeReached(now: MonotonicTime) {
+        session?.timeReached(now: now)
+    }
+
+    func tookBytes() {
+        session?.tookBytes(now: context.loop.now)
+    }
+
+    func closed() {
+        session?.closed()
+        session = nil
+    }
+}

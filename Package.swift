@@ -15,6 +15,7 @@ let package = Package(
     products: [
         .executable(name: "event-service", targets: ["EventService"]),
         .executable(name: "event-service-load", targets: ["LoadDriver"]),
+        .executable(name: "simulation", targets: ["Simulation"]),
     ],
     targets: [
         .systemLibrary(name: "CLinux"),
@@ -35,6 +36,10 @@ let package = Package(
             name: "LoadDriver", dependencies: ["EventCore", "CLinux"], path: "bench/LoadDriver",
             swiftSettings: strict),
 
+        // A program, not a test target: built for release it gets through thousands of seeds.
+        .executableTarget(
+            name: "Simulation", dependencies: ["EventCore", "TestSupport"],
+            path: "Tests/Simulation", swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["EventCore"], path: "Tests/TestSupport",
             swiftSettings: strict),

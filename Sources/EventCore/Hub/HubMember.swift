@@ -3,6 +3,8 @@ open class HubMember {
     /// What the member sees.
     public let subscription: Subscription
     var membership: AudienceIndex<HubMember>.Membership?
+    /// Where the member stands in its hub, -1 if it does not.
+    var place = -1
     /// Whether events of the present block were delivered.
     var isTouched = false
 

@@ -11,7 +11,7 @@ public final class HubShard {
     /// Why the service is not ready; empty: it is.
     public private(set) var unready: [UnreadyReason] = [.database]
     private var index = AudienceIndex<HubMember>()
-    private var members: [ObjectIdentifier: HubMember] = [:]
+    private var members: [HubMember] = []
     private var touched: [HubMember] = []
 
     /// Creates a hub without members; `ringBytes` is the setting `ring_bytes`.
@@ -23,7 +23,9 @@ public final class HubShard {
 
     /// Adds a member that hears of gaps and forks, though not yet of events.
     public func join(_ member: HubMember) {
-        members[ObjectIdentifier(member)] = member
+        guard member.place < 0 else { return }
+        member.place = members.count
+        members.append(member)
     }
 
     /// Delivers events to a member from here on.
@@ -42,7 +44,14 @@ public final class HubShard {
     /// Takes a member out.
     public func leave(_ member: HubMember) {
         fallBehind(member)
-        members[ObjectIdentifier(member)] = nil
+        guard member.place >= 0 else { return }
+        // The last takes the place that becomes free.
+        let last = members.removeLast()
+        if last !== member {
+            members[member.place] = last
+            last.place = member.place
+        }
+        member.place = -1
     }
 
     /// Whether nobody waits for anything.
@@ -51,9 +60,9 @@ public final class HubShard {
     /// How many members there are.
     public var count: Int { members.count }
 
-    /// Calls `body` with every member; one may leave meanwhile.
+    /// Calls `body` with every member; some may leave meanwhile.
     public func forEachMember(_ body: (HubMember) -> Void) {
-        for member in members.values { body(member) }
+        for member in members where member.place >= 0 { body(member) }
     }
 
     /// Tells every member that what `/readyz` says has changed.

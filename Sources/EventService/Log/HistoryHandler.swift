@@ -20,7 +20,7 @@ struct HistoryHandler {
         // One that waits is a stream of one event.
         if history.wait > .zero { try server.checkCap(exchange) }
         let opening = StreamOpening(parameters, subscription)
-        try StreamLocator(server, exchange).locate(opening) { page, start, bounds in
+        try StreamOpener(server, exchange).locate(opening) { page, start, bounds in
             let cursor = bounds.history.cursor(at: start.position)
             if let reset = opening.reset(start, bounds, cursor: cursor) {
                 let page = HistoryPage(

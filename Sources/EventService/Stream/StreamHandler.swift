@@ -24,7 +24,7 @@ struct StreamHandler {
         }
         try server.checkCap(exchange)
         let opening = StreamOpening(parameters, subscription)
-        try StreamLocator(server, exchange).locate(opening) { page, start, bounds in
+        try StreamOpener(server, exchange).locate(opening) { page, start, bounds in
             begin(opening, start: start, bounds: bounds, page: page)
         }
     }
@@ -90,12 +90,8 @@ struct StreamOpening {
     }
 }
 
-/// Finds out where a stream, or a page of history, begins.
-///
-/// A cursor within the ring needs nobody; anything else is asked of the database, whose head and floor
-/// decide: a node's own may be old. The first page comes with the answer, so that a floor that has risen
-/// meanwhile is told as such.
-struct StreamLocator {
+/// Takes the steps that a `StreamLocator` wants, with answers from the database thread.
+struct StreamOpener {
     private let server: ServerContext
     private let exchange: HTTPExchange
 
@@ -104,8 +100,8 @@ struct StreamLocator {
         self.exchange = exchange
     }
 
-    /// Calls `completion` with a first page, if one was read, where the stream begins, and the bounds by
-    /// which that was decided – now, or later; or answers with a problem.
+    /// Calls `completion` with where the stream begins, the bounds by which that was decided, and a
+    /// first page, if one was read – now, or later; or answers with a problem.
     func locate(
         _ opening: StreamOpening,
         completion: @escaping (LogPage?, StreamStart, LogBounds) -> Void
@@ -113,69 +109,46 @@ struct StreamLocator {
         guard !server.isDraining else {
             throw .unavailable("draining", "The service is about to stop.", retryAfter: 1)
         }
-        guard let bounds = server.hub.bounds else { throw Self.databaseIsAway }
-        let ring = server.hub.ring
-        switch opening.parameters.start {
-        case .now, .malformed:
-            let start = bounds.start(opening.parameters.start, gap: opening.parameters.gap)
-            if start.position >= ring.low { return completion(nil, start, bounds) }
-            readFirst(opening, start, bounds, completion)
-        case .after(let cursor):
-            if bounds.history.contains(cursor), (ring.low...ring.head).contains(cursor.position) {
-                let start = StreamStart(position: cursor.position, resumed: .complete)
-                return completion(nil, start, bounds)
-            }
-            ask(opening, time: nil, completion)
-        case .earliest:
-            ask(opening, time: nil, completion)
-        case .time(let time):
-            ask(opening, time: time, completion)
-        }
+        var locator = StreamLocator(
+            opening.parameters.start, gap: opening.parameters.gap,
+            subscription: opening.subscription)
+        let hub = server.hub
+        let step = locator.begin(
+            hub: hub.bounds, ringLow: hub.ring.low, ringHead: hub.ring.head)
+        take(step, of: locator, completion)
     }
 
     private static let databaseIsAway = Problem.unavailable(
         "database", "The log cannot be read at present.", retryAfter: 2)
 
-    private func ask(
-        _ opening: StreamOpening, time: Timestamp?,
+    private func take(
+        _ step: StreamLocator.Step, of locator: StreamLocator,
         _ completion: @escaping (LogPage?, StreamStart, LogBounds) -> Void
     ) {
-        server.client.send(.locate(time)) { reply in
-            // A history that differs from this node's: the log forked, and the node is not attached to
-            // what came of it yet.
-            guard case .located(let bounds, let positionBefore) = reply,
-                bounds.history == server.hub.bounds?.history
-            else { return exchange.refuse(Self.databaseIsAway) }
-            let start = bounds.start(
-                opening.parameters.start, gap: opening.parameters.gap,
-                positionBefore: positionBefore)
-            if start.position >= server.hub.ring.low {
-                completion(nil, start, bounds)
-            } else {
-                readFirst(opening, start, bounds, completion)
+        var locator = locator
+        let hub = server.hub
+        switch step {
+        case .found(let start, let bounds, let page):
+            completion(page, start, bounds)
+        case .unavailable:
+            exchange.refuse(Self.databaseIsAway)
+        case .askBounds(let time):
+            server.client.send(.locate(time)) { reply in
+                guard case .located(let bounds, let positionBefore) = reply else {
+                    return exchange.refuse(Self.databaseIsAway)
+                }
+                let next = locator.boundsReturned(
+                    bounds, positionBefore: positionBefore, hub: hub.bounds?.history,
+                    ringLow: hub.ring.low)
+                take(next, of: locator, completion)
             }
-        }
-    }
-
-    private func readFirst(
-        _ opening: StreamOpening, _ start: StreamStart, _ bounds: LogBounds,
-        _ completion: @escaping (LogPage?, StreamStart, LogBounds) -> Void
-    ) {
-        let request = PageRequest(
-            after: start.position, ringLow: server.hub.ring.low, opening.subscription)
-        server.client.send(.page(request)) { reply in
-            guard case .page(let page) = reply else {
-                return exchange.refuse(Self.databaseIsAway)
-            }
-            var bounds = bounds
-            bounds.floor = max(bounds.floor, page.floor)
-            bounds.head = max(bounds.head, page.head)
-            guard page.floor - 1 > start.position else { return completion(page, start, bounds) }
-            // The floor rose between the two answers.
-            if case .earliest = opening.parameters.start {
-                completion(nil, bounds.start(.earliest, gap: opening.parameters.gap), bounds)
-            } else {
-                completion(nil, bounds.reset(.expired, opening.parameters.gap), bounds)
+        case .readPage(let request):
+            server.client.send(.page(request)) { reply in
+                guard case .page(let page) = reply else {
+                    return exchange.refuse(Self.databaseIsAway)
+                }
+                take(
+                    locator.pageReturned(page, hub: hub.bounds?.history), of: locator, completion)
             }
         }
     }

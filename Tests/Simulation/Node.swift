@@ -1,0 +1,335 @@
+import EventCore
+
+/// One node of the service: listener, sequencer, dispatch, hub and streams as they are, with what moves
+/// bytes and asks the database played by the world.
+final class Node {
+    let number: Int
+    let world: World
+    private let database: Database
+    private(set) var isRunning = false
+    /// Stopped by SIGSTOP: what is to happen happens later.
+    private var pausedUntil = MonotonicTime.zero
+    private var machine: ListenerStateMachine
+    private var dispatcher: Dispatcher<SimulatedTarget>
+    private(set) var loops: [SimulatedLoop] = []
+    private var session: Session?
+    /// The history that the node is attached to.
+    private var history: EpochHistory?
+    private var generation = 0
+    private let batchLimit: Int
+
+    private static let timing: ListenerStateMachine.Timing = {
+        var timing = ListenerStateMachine.Timing(batchDelay: .milliseconds(5))
+        timing.longestReadThrough = 60
+        return timing
+    }()
+
+    init(number: Int, world: World, database: Database) {
+        self.number = number
+        self.world = world
+        self.database = database
+        batchLimit = world.number(1...12)
+        machine = ListenerStateMachine(timing: Self.timing)
+        dispatcher = Dispatcher(
+            targets: [], encoder: EventEncoder(maximumBytes: 4096), longestBacklog: 0)
+    }
+
+    // MARK: Life
+
+    func start() {
+        isRunning = true
+        generation += 1
+        machine = ListenerStateMachine(timing: Self.timing)
+        loops = (0..<2).map { _ in
+            SimulatedLoop(world: world, ringBytes: world.number(0...40) * 400)
+        }
+        dispatcher = Dispatcher(
+            targets: loops.map { SimulatedTarget(loop: $0) },
+            encoder: EventEncoder(maximumBytes: 4096), longestBacklog: 4000)
+        perform(machine.retryTimeReached())
+    }
+
+    /// `kill -9`.
+    func kill() {
+        isRunning = false
+        generation += 1
+        if let session { database.end(session) }
+        session = nil
+        for loop in loops { loop.kill() }
+        loops = []
+    }
+
+    func pause(for duration: Duration) {
+        pausedUntil = world.now + duration
+        for loop in loops { loop.pausedUntil = pausedUntil }
+    }
+
+    /// Does something on this node, unless it has died meanwhile, and not while it is paused.
+    private func later(_ delay: ClosedRange<Int>, _ action: @escaping () -> Void) {
+        let expected = generation
+        world.after(delay) { [self] in
+            guard generation == expected else { return }
+            if world.now < pausedUntil {
+                world.at(pausedUntil) { [self] in if generation == expected { action() } }
+            } else {
+                action()
+            }
+        }
+    }
+
+    // MARK: Listener
+
+    private func perform(_ action: ListenerStateMachine.Action) {
+        switch action {
+        case .none: break
+        case .wait(let time): wake(at: time)
+        case .reconnect(let time):
+            if let session { database.end(session) }
+            session = nil
+            wake(at: time)
+        case .request(let request): send(request)
+        }
+    }
+
+    private var wakeNumber = 0
+
+    private func wake(at time: MonotonicTime) {
+        wakeNumber += 1
+        let (expected, number) = (generation, wakeNumber)
+        world.at(time) { [self] in
+            guard generation == expected, wakeNumber == number else { return }
+            later(0...0) { [self] in
+                guard wakeNumber == number else { return }
+                perform(
+                    machine.isAttached
+                        ? machine.waitEnded(now: world.now, random: world.unit())
+                        : machine.retryTimeReached())
+            }
+        }
+    }
+
+    private func failed() {
+        perform(machine.failed(now: world.now, random: world.unit()))
+    }
+
+    /// Runs a request at the database and comes back with its outcome, some time later each.
+    private func ask<Answer>(
+        _ body: @escaping (Session) -> Answer?, then: @escaping (Answer) -> Void
+    ) {
+        guard let session else { return failed() }
+        world.after(20...300) { [self] in
+            guard session.isAlive else { return }
+            guard let answer = body(session) else { return database.end(session) }
+            later(20...300) {
+                guard session.isAlive else { return }
+                then(answer)
+            }
+        }
+    }
+
+    private func connect() {
+        later(100...2000) { [self] in
+            guard let session = database.connect() else { return failed() }
+            self.session = session
+            session.onNotification = { [weak self] notification in
+                self?.later(0...50) { [weak self] in
+                    guard let self, session.isAlive else { return }
+                    perform(machine.notified(notification, now: world.now))
+                }
+            }
+            session.onLoss = { [weak self] in
+                self?.later(0...3000) { [weak self] in
+                    guard let self, self.session === session else { return }
+                    self.session = nil
+                    failed()
+                }
+            }
+            perform(machine.connected())
+        }
+    }
+
+    private func send(_ request: ListenerStateMachine.Request) {
+        switch request {
+        case .connect:
+            connect()
+        case .prepare:
+            ask({ session -> Bool? in
+                session.isListening = true; return true
+            }) { [self] _ in
+                perform(machine.prepared())
+            }
+        case .attach:
+            ask({ [database] _ -> LogBounds? in
+                database.attach(); return database.state.bounds
+            }) {
+                [self] in attached($0)
+            }
+        case .status(let claimPump):
+            askStatus(claimPump: claimPump)
+        case .advance(let releasesGate):
+            advance(releasesGate: releasesGate)
+        case .claimGate:
+            ask({ [database] session -> Bool? in database.claimGate(session) }) { [self] in
+                perform(machine.gateClaimReturned($0, now: world.now))
+            }
+        case .read(let position):
+            read(after: position)
+        case .probe:
+            ask({ [database] session -> Bool? in
+                database.probe(session); return true
+            }) { [self] in
+                perform(machine.probeReturned(isSound: $0, now: world.now, random: world.unit()))
+            }
+        case .deposePump:
+            world.count("pump deposed")
+            ask({ [database] session -> Bool? in
+                if let pump = database.pumpSession, pump !== session { database.end(pump) }
+                return true
+            }) { [self] _ in perform(machine.deposeReturned(now: world.now)) }
+        }
+    }
+
+    private func attached(_ bounds: LogBounds) {
+        var bounds = bounds
+        let (head, next) = machine.attached(bounds, now: world.now)
+        bounds.head = head
+        history = bounds.history
+        dispatcher.attached(bounds)
+        perform(next)
+    }
+
+    private func askStatus(claimPump: Bool) {
+        ask({ [database] session -> (ListenerStateMachine.Status, Int64, Int64?)? in
+            let state = database.state
+            let holds = claimPump && database.claimPump(session)
+            return (
+                ListenerStateMachine.Status(
+                    head: state.head, waiting: state.inbox.isEmpty ? nil : .seconds(2),
+                    holdsPump: holds),
+                state.floor, state.epochs.last?.epoch
+            )
+        }) { [self] status, floor, _ in
+            dispatcher.floorIs(floor)
+            perform(machine.statusReturned(status, now: world.now))
+        }
+    }
+
+    private func advance(releasesGate: Bool) {
+        guard let session else { return failed() }
+        world.after(20...300) { [self] in
+            guard session.isAlive else { return }
+            if releasesGate { database.releaseGate(session) }
+            guard let moved = database.beginAdvance(session, limit: batchLimit) else {
+                return later(20...300) { [self] in
+                    if session.isAlive { advanced([], .busy) }
+                }
+            }
+            // The statement and its flush take a while; whatever dies meanwhile has not committed.
+            world.after(100...3000) { [self] in
+                guard session.isAlive else { return }
+                let range = database.commitAdvance(moved, session)
+                let state = database.state
+                let events = range.map { $0.map { Self.event(at: $0, state) } } ?? []
+                later(20...300) { [self] in
+                    guard session.isAlive else { return }
+                    guard let range else { return advanced([], .nothing) }
+                    advanced(
+                        events,
+                        .events(
+                            first: range.lowerBound, last: range.upperBound,
+                            isFull: events.count >= batchLimit))
+                }
+            }
+        }
+    }
+
+    private func advanced(_ events: [Event], _ outcome: ListenerStateMachine.Advance) {
+        let (deliver, next) = machine.advanceReturned(outcome, now: world.now)
+        if deliver, case .events(let first, let last, _) = outcome {
+            dispatch(events, first: first, last: last)
+        }
+        perform(next)
+    }
+
+    private func dispatch(_ events: [Event], first: Int64, last: Int64) {
+        if !dispatcher.dispatch(events, first: first, last: last).isEmpty {
+            world.violation("node \(number): an event stands in the log twice")
+        }
+    }
+
+    private func read(after position: Int64) {
+        ask({ [database] _ -> (DatabaseState, Int64, [Event])? in
+            let (rows, scanned) = database.replay(after: position, labels: nil, limit: 20)
+            return (database.state, scanned, rows.map { Self.event($0.row, at: $0.position) })
+        }) { [self] state, scanned, events in
+            let (jumped, next) = machine.pageReturned(
+                last: scanned, bounds: (state.head, state.floor), now: world.now)
+            if jumped {
+                dispatcher.jumped(to: state.head, floor: state.floor)
+            } else {
+                dispatch(events, first: position + 1, last: scanned)
+            }
+            perform(next)
+        }
+    }
+
+    // MARK: Events and pages
+
+    static func event(_ row: Captured, at position: Int64) -> Event {
+        Event(
+            EventEnvelope(
+                position: position, eventID: row.eventID, time: Timestamp(microseconds: 0),
+                operation: .update, type: "sim.updated", key: row.key, audience: row.audience),
+            data: Array("{\"new\":{\"serial\":\(row.serial),\"version\":\(row.version)}}".utf8))
+    }
+
+    private static func event(at position: Int64, _ state: DatabaseState) -> Event {
+        guard let row = state.event(at: position) else {
+            preconditionFailure("a position that was just given")
+        }
+        return event(row, at: position)
+    }
+
+    /// Reads a page for a stream, on another connection; the answer comes through the loop's mailbox.
+    func readPage(
+        _ request: PageRequest, for loop: SimulatedLoop, then: @escaping (LogPage?) -> Void
+    ) {
+        later(100...4000) { [self] in
+            guard database.isUp, !world.chance(0.02) else { return loop.post { then(nil) } }
+            let (after, narrowing): (Int64, Narrowing) =
+                switch request {
+                case .own(let after, let narrowing): (after, narrowing)
+                case .shared(let after, _): (after / 10 * 10, .none)
+                }
+            let labels = narrowing.labels.map { Set($0.map(AudienceLabel.init(unchecked:))) }
+            let (rows, scanned) = database.replay(after: after, labels: labels, limit: 10)
+            let state = database.state
+            later(50...3000) { [self] in
+                // Of another history than the one that ids are written for here.
+                guard let history, history.entries.last?.epoch == state.epochs.last?.epoch else {
+                    return loop.post { then(nil) }
+                }
+                var batch = EncodedBatch(first: max(after + 1, state.floor), last: scanned)
+                let encoder = EventEncoder(maximumBytes: 4096)
+                for (position, row) in rows {
+                    let event = Self.event(row, at: position)
+                    encoder.append(
+                        event.envelope, data: event.data.span, history: history, to: &batch)
+                }
+                let page = LogPage(
+                    head: state.head, floor: state.floor, scanned: scanned,
+                    block: FrameBlock(batch))
+                loop.post { then(page) }
+            }
+        }
+    }
+
+    /// What `bounds()` returns, asked for on another connection; `nil` if it cannot be had.
+    func askBounds(for loop: SimulatedLoop, then: @escaping (LogBounds?) -> Void) {
+        later(100...4000) { [self] in
+            // Of a history that nobody has attached to yet there are no bounds.
+            let bounds = database.isUp && database.isAttached ? database.state.bounds : nil
+            later(50...3000) { loop.post { then(bounds) } }
+        }
+    }
+}

@@ -107,6 +107,8 @@ CREATE TABLE IF NOT EXISTS event_service.tick (
     tick          bigint PRIMARY KEY,
     snapshot      pg_snapshot NOT NULL,
     last_position bigint      NOT NULL,
+    -- When last_position was given. It never goes back, and is not before the time of any event up to
+    -- there, so that by a time no event is missed whose clock was ahead.
     at            timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX IF NOT EXISTS tick_at ON event_service.tick (at);
@@ -136,6 +138,7 @@ WHERE NOT EXISTS (SELECT FROM event_service.tick);
 --   2  sequencer  advance() and attach(): exclusive, for the transaction
 --   3  pump       the node that calls advance() for all: exclusive, for the session
 --   4  migration  these files: exclusive, for the transaction
+--   5  retention  sweep(): exclusive, for the transaction, tried only
 
 -- Partitions of the log ---------------------------------------------------------------------------
 
@@ -152,6 +155,8 @@ DECLARE
     name text;
     low  bigint;
 BEGIN
+    -- The sequencer and retention may come here at once. This is the lock of ATTACH PARTITION.
+    LOCK TABLE ONLY event_service.log IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT last_position INTO head FROM event_service.tick ORDER BY tick DESC LIMIT 1;
     FOR number IN head / size .. (head + coalesce(ahead, size)) / size LOOP
         name := 'log_p' || number;
@@ -205,8 +210,9 @@ BEGIN
             EXECUTE format('ALTER ROLE event_service_owner SET application_name = %L',
                            'event-service epoch ' || opened);
             EXIT;
-        EXCEPTION WHEN internal_error THEN
-            -- "tuple concurrently updated": another database opened one at this very moment.
+        EXCEPTION WHEN internal_error OR unique_violation THEN
+            -- "tuple concurrently updated", or inserted if it is the cluster's first: another database
+            -- opened one at this very moment.
             IF attempt = 100 THEN RAISE; END IF;
             PERFORM pg_sleep(0.01);
         END;
@@ -235,6 +241,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     history text[] := event_service.history_identity();
     known   text[];
+    oldest  xid8;
 BEGIN
     PERFORM pg_advisory_xact_lock(1163284052, 2);
     SELECT e.identity INTO known FROM event_service.epoch e ORDER BY e.epoch DESC LIMIT 1;
@@ -243,9 +250,13 @@ BEGIN
         -- Another cluster, database or table: transaction ids begin anew there and the old snapshots
         -- mean nothing. (A new timeline alone goes on with the old ids.)
         IF known IS NOT NULL AND known[1] || known[3:4] <> history[1] || history[3:4] THEN
+            -- The next batch begins with the oldest transaction that runs before the UPDATE: this one
+            -- is not older, nor is any whose rows the UPDATE does not see. A snapshot of here and now
+            -- would count as done what this transaction stamps and what commits meanwhile.
+            oldest := pg_snapshot_xmin(pg_current_snapshot());
             UPDATE event_service.inbox SET xid = pg_current_xact_id();
-            INSERT INTO event_service.tick (tick, snapshot, last_position)
-            SELECT t.tick + 1, pg_current_snapshot(), t.last_position
+            INSERT INTO event_service.tick (tick, snapshot, last_position, at)
+            SELECT t.tick + 1, format('%1$s:%1$s:', oldest)::pg_snapshot, t.last_position, t.at
             FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1;
         END IF;
     END IF;
@@ -277,17 +288,27 @@ DECLARE
     late     xid8[];
     chosen   tid[];
     waiting  int;
+    newest   timestamptz;
     moved    int;
 BEGIN
     IF release_gate THEN
         PERFORM pg_advisory_unlock(1163284052, 1);
     END IF;
+    -- Its own later rows would lie below the tick.
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        RAISE EXCEPTION 'event_service.advance: this transaction has written; sequencing needs one of its own'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    -- A batch of none would look like an empty inbox; one of more than a partition might not find its
+    -- partitions there.
+    max_rows := least(greatest(max_rows, 1), event_service.partition_size());
+    max_bytes := greatest(max_bytes, 1);
     IF NOT pg_try_advisory_xact_lock(1163284052, 2) THEN
         RETURN NEXT;
         RETURN;
     END IF;
     -- A statement after the lock, so with a snapshot that sees the last winner's tick.
-    SELECT t.tick, t.snapshot, t.last_position INTO previous
+    SELECT t.* INTO previous
     FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1;
     present := pg_current_snapshot();
     low := pg_snapshot_xmax(previous.snapshot);
@@ -301,16 +322,17 @@ BEGIN
 
     -- In order of the ids, never of the xids: that is the order of the writes, and what was written to
     -- a row first stands first. One row more than wanted tells whether more is waiting.
-    SELECT array_agg(c.tid) FILTER (WHERE c.number <= max_rows AND c.before < max_bytes), count(*)
-    INTO chosen, waiting
+    SELECT array_agg(c.tid) FILTER (WHERE c.number <= max_rows AND c.before < max_bytes), count(*),
+           max(c.at) FILTER (WHERE c.number <= max_rows AND c.before < max_bytes)
+    INTO chosen, waiting, newest
     FROM (
-        SELECT q.tid, row_number() OVER w AS number, sum(q.bytes) OVER w - q.bytes AS before
+        SELECT q.tid, q.at, row_number() OVER w AS number, sum(q.bytes) OVER w - q.bytes AS before
         FROM (
-            SELECT i.ctid AS tid, i.event_id, i.bytes
+            SELECT i.ctid AS tid, i.event_id, i.bytes, i.at
             FROM event_service.inbox i
             WHERE i.xid >= low AND i.xid < high AND pg_visible_in_snapshot(i.xid, present)
             UNION ALL
-            SELECT i.ctid, i.event_id, i.bytes
+            SELECT i.ctid, i.event_id, i.bytes, i.at
             FROM event_service.inbox i
             WHERE late IS NOT NULL AND i.xid = ANY (late)
             ORDER BY 2 LIMIT max_rows + 1
@@ -324,9 +346,11 @@ BEGIN
         IF current_setting('synchronous_commit') IN ('off', 'local') THEN
             PERFORM set_config('synchronous_commit', 'on', true);
         END IF;
-        IF (previous.last_position + 2 * moved) / event_service.partition_size()
+        -- Beginning a partition, make the next. Never one for this very batch: a reader may see a commit
+        -- an instant before it hears of a new partition, and would take the page for complete.
+        IF (previous.last_position + moved) / event_service.partition_size()
             > previous.last_position / event_service.partition_size() THEN
-            PERFORM event_service.ensure_partitions();
+            PERFORM event_service.ensure_partitions(moved + event_service.partition_size());
         END IF;
         RETURN QUERY
         WITH taken AS (
@@ -343,19 +367,32 @@ BEGIN
         )
         SELECT * FROM given ORDER BY given.position;
         -- With more waiting the old snapshot stays: what it does not cover comes with the next call.
-        INSERT INTO event_service.tick (tick, snapshot, last_position)
+        -- A clock that was set back makes the times of ticks stand still, but not for more than an hour.
+        INSERT INTO event_service.tick (tick, snapshot, last_position, at)
         VALUES (previous.tick + 1,
                 CASE WHEN waiting > moved THEN previous.snapshot ELSE present END,
-                previous.last_position + moved);
+                previous.last_position + moved,
+                least(greatest(clock_timestamp(), previous.at, newest), clock_timestamp() + interval '1 hour'));
         PERFORM pg_notify('event_service_tick', (previous.last_position + moved)::text);
     ELSIF high::text::numeric - low::text::numeric > 5000 THEN
         -- Nothing of ours, but many transactions passed: keep the scanned range short.
-        INSERT INTO event_service.tick (tick, snapshot, last_position)
-        VALUES (previous.tick + 1, present, previous.last_position);
+        INSERT INTO event_service.tick (tick, snapshot, last_position, at)
+        VALUES (previous.tick + 1, present, previous.last_position, previous.at);
     END IF;
 END $$;
 
 -- Reading -----------------------------------------------------------------------------------------
+
+-- Raises if the events behind `low`, which were read just now, are not there any more. A DROP is seen
+-- through every snapshot: one from before the floor was raised finds a page short and does not know it.
+CREATE OR REPLACE FUNCTION event_service.check_not_dropped(low bigint, head bigint) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF low < head AND to_regclass('event_service.log_p' || (low + 1) / event_service.partition_size()) IS NULL THEN
+        RAISE EXCEPTION 'event_service.replay: the events behind % expired while they were read', low
+            USING ERRCODE = 'serialization_failure', HINT = 'Ask again: the floor has risen since.';
+    END IF;
+END $$;
 
 -- One page of the log behind position `after`, narrowed to events with one of `labels`, one of the
 -- LIKE patterns `types` and one of `keys` (NULL: all). Every row carries head and floor of the same
@@ -375,29 +412,32 @@ DECLARE
     head      bigint := (SELECT t.last_position FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1);
     lowest    bigint := (SELECT f.position FROM event_service.floor f);
     low       bigint := greatest(after, lowest - 1);
-    until     bigint := greatest(least(head, low + max_rows), low);
+    until     bigint;
     weight    bigint;
     matching  bigint;
     condition text := concat(CASE WHEN labels IS NOT NULL THEN ' AND l.audience && $5' END,
                              CASE WHEN types IS NOT NULL THEN ' AND l.type LIKE ANY ($6)' END,
                              CASE WHEN keys IS NOT NULL THEN ' AND l.key = ANY ($7)' END);
 BEGIN
+    -- A page of none would never come to an end.
+    max_rows := greatest(max_rows, 1);
+    max_bytes := greatest(max_bytes, 1);
+    until := low + greatest(least(head - low, CASE condition WHEN '' THEN max_rows ELSE 20000 END), 0);
     -- EXECUTE plans each page for its own positions, so that only their partitions are opened.
-    IF condition <> '' THEN
-        until := greatest(least(head, low + 20000), low);
-    ELSIF until > low THEN
+    IF condition = '' AND until > low THEN
         EXECUTE 'SELECT sum(l.bytes) FROM event_service.log l WHERE l.position > $1 AND l.position <= $2'
         INTO weight USING low, until;
-        IF weight < max_bytes THEN
-            -- Everything of a stretch that is not too heavy, as most pages are: nothing to choose.
-            RETURN QUERY EXECUTE $query$
-                SELECT $1, $2, $4, l.position, l.event_id, l.at, l.bytes, l.op, l.conflate, l.type,
-                       l.key, l.audience, l.hidden_from, l.data
-                FROM event_service.log l WHERE l.position > $3 AND l.position <= $4 ORDER BY l.position
-                $query$
-            USING head, lowest, low, until;
-            RETURN;
-        END IF;
+    END IF;
+    IF weight < max_bytes THEN
+        -- Everything of a stretch that is not too heavy, as most pages are: nothing to choose.
+        RETURN QUERY EXECUTE $query$
+            SELECT $1, $2, $4, l.position, l.event_id, l.at, l.bytes, l.op, l.conflate, l.type,
+                   l.key, l.audience, l.hidden_from, l.data
+            FROM event_service.log l WHERE l.position > $3 AND l.position <= $4 ORDER BY l.position
+            $query$
+        USING head, lowest, low, until;
+        PERFORM event_service.check_not_dropped(low, head);
+        RETURN;
     END IF;
     IF labels IS NOT NULL AND head - low > 20000 THEN
         -- Read on by position as long as one event in 25 matches, else through the audience index,
@@ -430,6 +470,7 @@ BEGIN
         FROM extent e LEFT JOIN page p ON true ORDER BY p.position
         $query$, condition)
     USING head, lowest, low, until, labels, types, keys, max_rows, max_bytes;
+    PERFORM event_service.check_not_dropped(low, head);
 END $$;
 
 -- The event at one position, or none.
@@ -468,8 +509,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM event_service.tick ORDER BY tick DESC LIMIT 1
 $$;
 
--- What a node asks once a second: the state of the log, and when the oldest event that still waits in
--- the inbox was captured (NULL: none waits).
+-- What a node asks once a second: the state of the log, and when the event was captured that waits
+-- first in the inbox, in the order of transactions (NULL: none waits).
 CREATE OR REPLACE FUNCTION event_service.status()
 RETURNS TABLE (head bigint, floor bigint, epoch bigint, waiting_since timestamptz, now timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -30,7 +30,7 @@ END $$;
 -- small tables. Does nothing while another node is at it. Returns whether there is more to do.
 CREATE OR REPLACE FUNCTION event_service.sweep(reached bigint, keep interval) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     below   bigint := least(reached, (SELECT f.position FROM event_service.floor f));
     overdue bigint := event_service.position_before(now() - keep - interval '50 minutes') + 1;

@@ -8,7 +8,7 @@ SET client_min_messages = warning;
 \set ON_ERROR_STOP off
 \set SHOW_CONTEXT never
 
--- Sequences all that has committed. A statement of its own, so a transaction of its own: within one
+-- Sequences all that has committed (but no more than a partition holds). A statement of its own, so a transaction of its own: within one
 -- that has written, advance() would not see what it wrote.
 \set advance 'SELECT FROM event_service.advance(1000000) \\g /dev/null'
 
@@ -36,6 +36,31 @@ RETURNS text LANGUAGE sql IMMUTABLE AS $$
                      CASE WHEN hidden_from <> '{}' THEN 'not ' || hidden_from::text END,
                      coalesce(data::text, '-'))
 $$;
+
+-- Sequences like :advance and says what advance() returned, position=key in its order: '' is nothing,
+-- `busy` that another session is at it.
+CREATE FUNCTION sequenced(max_rows int DEFAULT 1000, max_bytes bigint DEFAULT 8388608) RETURNS text
+LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(CASE WHEN position IS NULL THEN 'busy' ELSE position || '=' || key END, ' '), '')
+    FROM event_service.advance(max_rows, max_bytes)
+$$;
+
+-- Publishes an event that is told from others by its key.
+CREATE FUNCTION add(key text, audience text[] DEFAULT '{*}', data jsonb DEFAULT NULL) RETURNS bigint
+LANGUAGE sql AS $$ SELECT event_service.publish('test.event', data, audience, key) $$;
+
+-- Partitions of so few positions that a test can cross them; for a log that is empty still.
+CREATE FUNCTION use_partitions_of(size bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    partition regclass;
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION event_service.partition_size() RETURNS bigint'
+                   ' LANGUAGE sql IMMUTABLE AS ''SELECT %s::bigint''', size);
+    FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'event_service.log'::regclass LOOP
+        EXECUTE format('DROP TABLE %s', partition);
+    END LOOP;
+    PERFORM event_service.ensure_partitions();
+END $$;
 
 -- Where the order of labels is free.
 CREATE FUNCTION sorted(text[]) RETURNS text[] LANGUAGE sql IMMUTABLE AS

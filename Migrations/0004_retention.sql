@@ -28,32 +28,26 @@ END $$;
 
 -- Frees what an earlier raise_floor() left below `reached`, the floor that it returned, and tidies the
 -- small tables. Does nothing while another node is at it. Returns whether there is more to do.
+--
+-- The partitions go last: until the end of the transaction that drops one, nobody can read the log.
 CREATE OR REPLACE FUNCTION event_service.sweep(reached bigint, keep interval) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     below   bigint := least(reached, (SELECT f.position FROM event_service.floor f));
-    overdue bigint := event_service.position_before(now() - keep - interval '50 minutes') + 1;
+    -- What has no tick before it is not overdue.
+    overdue bigint := coalesce(event_service.position_before(now() - keep - interval '50 minutes'), 0) + 1;
     size    bigint := event_service.partition_size();
     full_one text;
-    deleted bigint := 0;
+    deleted bigint;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(1163284052, 5) THEN
+    IF reached IS NULL OR keep IS NULL OR NOT pg_try_advisory_xact_lock(1163284052, 5) THEN
         RETURN false;
     END IF;
-    -- Rather try again in a minute than have readers queue behind this one's wait for a lock.
-    PERFORM set_config('lock_timeout', '1s', true);
-    FOR full_one IN
-        SELECT c.relname FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
-        WHERE h.inhparent = 'event_service.log'::regclass
-          AND (substr(c.relname, length('log_p') + 1)::bigint + 1) * size <= below
-    LOOP
-        EXECUTE format('DROP TABLE event_service.%I', full_one);
-    END LOOP;
-
+    -- Below the first partition that stays all are dropped whole.
     DELETE FROM event_service.log l USING (
         SELECT position FROM event_service.log
-        WHERE position < least(below, overdue) ORDER BY position LIMIT 10000
+        WHERE position >= below / size * size AND position < least(below, overdue) ORDER BY position LIMIT 10000
     ) old WHERE l.position = old.position;
     GET DIAGNOSTICS deleted = ROW_COUNT;
 
@@ -63,12 +57,31 @@ BEGIN
     WHERE t.at < now() - interval '1 minute' AND t.at > now() - interval '1 hour'
       AND EXISTS (SELECT FROM event_service.tick n
                   WHERE n.tick = t.tick + 1 AND date_trunc('second', n.at) = date_trunc('second', t.at));
+    -- The last of those that are too old stays: it stands for the times up to the next.
     DELETE FROM event_service.tick t
-    WHERE t.at < now() - keep - interval '1 hour'
-      AND t.tick < (SELECT max(m.tick) FROM event_service.tick m);
+    WHERE t.tick < (SELECT o.tick FROM event_service.tick o WHERE o.at < now() - keep - interval '1 hour'
+                    ORDER BY o.at DESC, o.tick DESC LIMIT 1);
     DELETE FROM event_service.published_key p WHERE p.at < now() - interval '24 hours';
+    IF deleted = 10000 THEN
+        RETURN true;
+    END IF;
+
+    PERFORM set_config('lock_timeout', '200ms', true);
     PERFORM event_service.ensure_partitions();
-    RETURN deleted = 10000;
+    BEGIN
+        FOR full_one IN
+            SELECT c.relname FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+            WHERE h.inhparent = 'event_service.log'::regclass
+              AND (substr(c.relname, length('log_p') + 1)::bigint + 1) * size <= below
+        LOOP
+            EXECUTE format('DROP TABLE event_service.%I', full_one);
+        END LOOP;
+    EXCEPTION WHEN lock_not_available THEN
+        -- Somebody reads for long. Rather try again in a minute than have all others queue behind this
+        -- one's wait.
+        NULL;
+    END;
+    RETURN false;
 END $$;
 
 GRANT EXECUTE ON FUNCTION event_service.raise_floor(interval), event_service.sweep(bigint, interval)

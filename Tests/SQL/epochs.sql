@@ -245,18 +245,7 @@ SELECT tell('a', 'BEGIN'), ask('a', $$SELECT add('open')::text$$) \g /dev/null
 SELECT dblink_connect('standby', format('host=127.0.0.1 port=%s dbname=epochs user=postgres', :'port')) \g /dev/null
 SELECT add('waits too') \g /dev/null
 SELECT pg_current_wal_lsn() AS lsn \gset
--- Until a session of the standby sees what the primary wrote.
-CREATE FUNCTION replayed(until pg_lsn) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    FOR attempt IN 1 .. 2000 LOOP
-        IF ask('standby', 'SELECT pg_last_wal_replay_lsn()::text')::pg_lsn >= until THEN
-            RETURN true;
-        END IF;
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    RETURN false;
-END $$;
-SELECT ok(replayed(:'lsn'), 'a standby follows');
+SELECT ok(comes_true(format($$ask('standby', 'SELECT pg_last_wal_replay_lsn()::text')::pg_lsn >= %L$$, :'lsn')), 'a standby follows');
 SELECT is(ask('standby', 'SELECT event_service.cursor()'), event_service.cursor(), 'and answers cursor()');
 SELECT is(ask('standby', 'SELECT count(*)::text FROM event_service.replay(22)'), '1', 'and replay()');
 SELECT ask('standby', 'SELECT pg_promote()::text') \g /dev/null

@@ -158,18 +158,26 @@ BEGIN
     RETURN answer;
 END $$;
 
--- Waits until a session waits for a lock; false after ten seconds.
-CREATE FUNCTION gets_blocked(name text) RETURNS boolean LANGUAGE plpgsql AS $$
+-- Waits until a condition holds; false after ten seconds.
+CREATE FUNCTION comes_true(condition text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    holds boolean;
 BEGIN
     FOR attempt IN 1 .. 2000 LOOP
-        IF EXISTS (SELECT FROM pg_locks l JOIN sessions s USING (pid)
-                   WHERE s.name = gets_blocked.name AND NOT l.granted) THEN
+        EXECUTE 'SELECT ' || condition INTO holds;
+        IF holds THEN
             RETURN true;
         END IF;
         PERFORM pg_sleep(0.005);
     END LOOP;
     RETURN false;
 END $$;
+
+-- Waits until a session waits for a lock.
+CREATE FUNCTION gets_blocked(name text) RETURNS boolean LANGUAGE sql AS $$
+    SELECT comes_true(format('EXISTS (SELECT FROM pg_locks l JOIN sessions s USING (pid)'
+                             ' WHERE s.name = %L AND NOT l.granted)', name))
+$$;
 
 -- Notifications -----------------------------------------------------------------------------------
 

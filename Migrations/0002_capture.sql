@@ -797,7 +797,8 @@ BEGIN
         END IF;
     END IF;
     INSERT INTO event_service.inbox (event_id, op, type, key, audience, data) OVERRIDING SYSTEM VALUE
-    VALUES (added, 'p', type, key, audience,
+    -- A plain list, whatever dimensions the array had.
+    VALUES (added, 'p', type, key, ARRAY(SELECT unnest(audience)),
             CASE WHEN pg_column_size(data) > 1048576 THEN json_build_object('omitted_bytes', pg_column_size(data))
                  ELSE coalesce(data::json, 'null') END);
     IF NOT pg_try_advisory_xact_lock_shared(1163284052, 1) THEN

@@ -94,7 +94,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                          ' THEN json_build_object(''omitted_bytes'', pg_column_size(%1$s)) ELSE to_json(%1$s) END',
                          c.value,
                          CASE WHEN t.typname IN ('text', 'varchar', 'bpchar')
-                              THEN format(' OR octet_length(%s) > 67108864', c.value) ELSE '' END)
+                              THEN format(' OR octet_length(%s::text) > 67108864', c.value) ELSE '' END)
         END || format(' AS %I', a.attname), ', ' ORDER BY a.attnum)
         || ') "event_service image")'
     FROM pg_attribute a
@@ -204,9 +204,9 @@ BEGIN
             ELSE
                 nulls := <old nulls>;
             END IF;
-        EXCEPTION WHEN undefined_column THEN
+        EXCEPTION WHEN <changed table> THEN
             RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE,
-                HINT = 'A watched column was renamed or dropped: call event_service.watch() on '
+                HINT = 'A watched column was renamed, dropped or changed its type: call event_service.watch() on '
                     || coalesce(pg_partition_root(TG_RELID), TG_RELID)::regclass || ' again, or event_service.unwatch().';
         END;
         IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND old_key IS DISTINCT FROM new_key THEN
@@ -249,16 +249,20 @@ END $body$ ELSE $body$
 DECLARE
     unpaired boolean := false;
 BEGIN
-    -- A first look at every column, in a block that writes nothing and so costs no transaction id.
+    -- A first look at every column and at what is asked of them, in a block that writes nothing and so
+    -- costs no transaction id.
     BEGIN
         IF TG_OP = 'DELETE' THEN
-            PERFORM <old columns> FROM old_rows o LIMIT 0;
-        ELSIF TG_OP <> 'TRUNCATE' THEN
-            PERFORM <new columns> FROM new_rows n LIMIT 0;
+            PERFORM <old columns>, <old audience> FROM old_rows o LIMIT 0;
+        ELSIF TG_OP = 'INSERT' THEN
+            PERFORM <new columns>, <new audience> FROM new_rows n LIMIT 0;
+        ELSIF TG_OP = 'UPDATE' THEN
+            PERFORM <old columns>, <new columns>, <old audience>, <new audience>, <condition>, <changed>, <type>
+            FROM old_rows o, new_rows n LIMIT 0;
         END IF;
-    EXCEPTION WHEN undefined_column THEN
+    EXCEPTION WHEN <changed table> THEN
         RAISE EXCEPTION '%', SQLERRM USING ERRCODE = SQLSTATE,
-            HINT = 'A watched column was renamed or dropped: call event_service.watch() on '
+            HINT = 'A watched column was renamed, dropped or changed its type: call event_service.watch() on '
                 || coalesce(pg_partition_root(TG_RELID), TG_RELID)::regclass || ' again, or event_service.unwatch().';
     END;
     IF TG_OP = 'TRUNCATE' THEN
@@ -354,6 +358,10 @@ BEGIN
         SELECT suffix || ' conflates', (settings -> 'conflate' ? suffix)::text
         FROM unnest(ARRAY['created', 'deleted']) suffix
         UNION ALL VALUES
+            -- What PostgreSQL says when the columns are not those for which this was written. The last is
+            -- a text that is read as an array.
+            ('changed table', 'undefined_column OR undefined_function OR datatype_mismatch OR cannot_coerce'
+                              ' OR invalid_text_representation'),
             ('condition', compare.condition),
             ('changed', compare.changed),
             ('type', coalesce(compare.type, quote_literal(topic || '.updated'))),

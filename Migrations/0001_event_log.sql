@@ -20,6 +20,7 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(1163284052, 4);
 SET LOCAL client_min_messages = warning;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $$
 DECLARE
@@ -27,9 +28,13 @@ DECLARE
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['event_service_owner', 'event_service_admin',
                                      'event_service_publisher', 'event_service_runtime'] LOOP
-        IF to_regrole(role_name) IS NULL THEN
+        CONTINUE WHEN to_regrole(role_name) IS NOT NULL;
+        BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
-        END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Another database of this cluster is being migrated at this very moment.
+            NULL;
+        END;
     END LOOP;
     -- Whoever migrates creates objects in the owner's name.
     IF NOT pg_has_role(current_user, 'event_service_owner', 'MEMBER') THEN
@@ -43,9 +48,6 @@ END $$;
 -- The owner owns every object here and has no right on any application table: what runs in its name
 -- (the trigger functions) can do no more than write the inbox.
 SET LOCAL ROLE event_service_owner;
-SET LOCAL search_path = pg_catalog, pg_temp;
-ALTER DEFAULT PRIVILEGES FOR ROLE event_service_owner IN SCHEMA event_service
-    GRANT SELECT ON TABLES TO event_service_runtime;
 -- PUBLIC's right to execute a new function is a global default; it can only be taken globally.
 ALTER DEFAULT PRIVILEGES FOR ROLE event_service_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 

@@ -478,6 +478,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM kind
 $$;
 
+-- Raises unless the caller of a SECURITY DEFINER function, the role that is logged in or SET, may create
+-- triggers on `tbl` and on every other table whose triggers call the capture function of `tbl`. What
+-- watch() has the owner do, an admin can also call by itself.
+CREATE OR REPLACE FUNCTION event_service.check_caller(tbl oid) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    closed regclass;
+BEGIN
+    SELECT r.relid INTO closed
+    FROM (SELECT tbl AS relid UNION
+          SELECT t.tgrelid FROM pg_trigger t WHERE t.tgfoid = event_service.capture_function(tbl) AND t.tgparentid = 0) r
+    WHERE NOT has_table_privilege(caller, r.relid, 'TRIGGER');
+    IF FOUND THEN
+        RAISE EXCEPTION 'event_service: % may not create triggers on %', caller, closed
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT TRIGGER ON %s TO %I.', closed, caller);
+    END IF;
+END $$;
+
 -- Writes the capture function of `tbl` and returns it: what watch() has the owner do.
 CREATE OR REPLACE FUNCTION event_service.write_capture(tbl oid, settings jsonb) RETURNS regprocedure
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -487,6 +506,7 @@ DECLARE
         -- As long as a name can be: the number first, since the end is cut off.
         format('capture_%s_%s', tbl, (SELECT c.relname FROM pg_class c WHERE c.oid = tbl))::name);
 BEGIN
+    PERFORM event_service.check_caller(tbl), event_service.check_settings(tbl, settings);
     EXECUTE format('CREATE OR REPLACE FUNCTION event_service.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER %s AS %L',
         written,
         (SELECT string_agg(format('SET %s = %s', split_part(o, '=', 1),
@@ -507,6 +527,7 @@ SET client_min_messages = warning AS $$
 DECLARE
     dropped regprocedure;
 BEGIN
+    PERFORM event_service.check_caller(tbl);
     FOR dropped IN
         SELECT p.oid FROM pg_proc p
         WHERE p.pronamespace = 'event_service'::regnamespace AND p.prorettype = 'trigger'::regtype
@@ -574,14 +595,6 @@ BEGIN
         RAISE EXCEPTION 'event_service.watch: % has no column %', tbl, array_to_string(missing, ', ')
             USING ERRCODE = 'undefined_column';
     END IF;
-    -- What goes out with an event is what the caller may read.
-    SELECT c INTO unknown FROM unnest(event_service.named_columns(settings)) c
-    WHERE NOT has_column_privilege(tbl, c, 'SELECT');
-    IF FOUND THEN
-        RAISE EXCEPTION 'event_service.watch: % may not read the column % of %', current_user, unknown, tbl
-            USING ERRCODE = 'insufficient_privilege',
-            HINT = format('GRANT SELECT (%I) ON %s TO %I.', unknown, tbl, current_user);
-    END IF;
     IF jsonb_typeof(settings -> 'types') <> 'object' OR EXISTS (
         SELECT FROM jsonb_each(settings -> 'types') t
         WHERE jsonb_typeof(t.value) <> 'string' OR (t.value #>> '{}') !~ '^[A-Za-z0-9_-]+$') THEN
@@ -606,6 +619,21 @@ BEGIN
     IF settings ->> 'level' IS NULL OR settings ->> 'level' NOT IN ('row', 'statement') THEN
         RAISE EXCEPTION 'event_service.watch: % is not a level', coalesce(quote_literal(settings ->> 'level'), 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'level is ''row'' or ''statement''.';
+    END IF;
+END $$;
+
+-- Raises unless the caller may read every column that goes out with an event.
+CREATE OR REPLACE FUNCTION event_service.check_readable(tbl regclass, settings jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hidden text;
+BEGIN
+    SELECT c INTO hidden FROM unnest(event_service.named_columns(settings)) c
+    WHERE NOT has_column_privilege(tbl, c, 'SELECT');
+    IF FOUND THEN
+        RAISE EXCEPTION 'event_service.watch: % may not read the column % of %', current_user, hidden, tbl
+            USING ERRCODE = 'insufficient_privilege',
+            HINT = format('GRANT SELECT (%I) ON %s TO %I.', hidden, tbl, current_user);
     END IF;
 END $$;
 
@@ -704,6 +732,7 @@ BEGIN
         'ops', ARRAY(SELECT lower(btrim(o)) FROM unnest(string_to_array(coalesce(ops, ''), ',')) o),
         'level', level, 'conflate', coalesce(conflate, '{}'));
     PERFORM event_service.check_settings(tbl, settings);
+    PERFORM event_service.check_readable(tbl, settings);
     PERFORM event_service.check_partition_tree(tbl, level);
     IF settings -> 'labels' = '[]' AND settings -> 'global' = 'false' THEN
         RAISE NOTICE 'event_service.watch: events of % have no audience; only auth=none will see them', tbl

@@ -25,7 +25,7 @@ END $$;
 -- The event log as people read it, narrowed to what is kept. `id` is the id on the stream.
 CREATE OR REPLACE VIEW event_service.events AS
 SELECT event_service.stream_id(l.position) AS id,
-       l.event_id, l.type, left(l.type, -1 - strpos(reverse(l.type), '.') + 1) AS topic, l.key,
+       l.event_id, l.type, left(l.type, -strpos(reverse(l.type), '.')) AS topic, l.key,
        CASE l.op WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update' WHEN 'd' THEN 'delete' WHEN 'e' THEN 'enter'
                  WHEN 'l' THEN 'leave' WHEN 't' THEN 'truncate' ELSE 'publish' END AS op,
        l.audience, l.hidden_from,
@@ -45,7 +45,8 @@ GRANT EXECUTE ON FUNCTION event_service.publish_all(jsonb, jsonb) TO event_servi
 GRANT EXECUTE ON FUNCTION
     event_service.watch(regclass, text, text, text[], text[], jsonb, text, text, text[], boolean, text, text, text[]),
     event_service.unwatch(regclass), event_service.check_watchable(regclass),
-    event_service.check_settings(regclass, jsonb), event_service.check_partition_tree(regclass, text),
+    event_service.check_settings(regclass, jsonb), event_service.check_readable(regclass, jsonb),
+    event_service.check_partition_tree(regclass, text),
     event_service.check_type(text),
     event_service.label_settings(regclass, text, text, text[]), event_service.named_columns(jsonb),
     event_service.missing_columns(oid, text[]), event_service.wanted_triggers(jsonb),

@@ -220,7 +220,7 @@ DROP DATABASE epochs_restored;
 
 -- A dump, restored in another cluster, whose transaction ids have hardly begun.
 INSERT INTO fact VALUES (5, 5), (6, 6);
-\set port `Tests/SQL/support/other-cluster empty "$scratch/restored"`
+\set port `Tests/SQL/support/other-cluster roles "$scratch/restored"`
 \setenv port :port
 \! pg_dump -f "$scratch/dump.sql" && createdb -p "$port" epochs && psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -p "$port" -f "$scratch/dump.sql"
 SELECT dblink_connect('elsewhere', format('host=127.0.0.1 port=%s dbname=epochs user=postgres', :'port')) \g /dev/null

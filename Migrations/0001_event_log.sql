@@ -45,8 +45,9 @@ BEGIN
     END IF;
 END $$;
 
--- The owner owns every object here and has no right on any application table: what runs in its name
--- (the trigger functions) can do no more than write the inbox.
+-- The owner owns every object here and has no right on any application table. What runs in its name are
+-- the functions of these files and the trigger functions that watch() writes – and with those the casts
+-- that the owner of a watched table may have made for types of its own.
 SET LOCAL ROLE event_service_owner;
 -- PUBLIC's right to execute a new function is a global default; it can only be taken globally.
 ALTER DEFAULT PRIVILEGES FOR ROLE event_service_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -80,7 +81,6 @@ CREATE TABLE IF NOT EXISTS event_service.inbox (
     -- the numbers, is cheaper to build, and comes out as it went in.
     data        json
 );
-CREATE INDEX IF NOT EXISTS inbox_xid ON event_service.inbox (xid, event_id);
 -- Vacuum by dead rows alone: the table is small again a moment after every burst.
 ALTER TABLE event_service.inbox SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
@@ -101,7 +101,6 @@ CREATE TABLE IF NOT EXISTS event_service.log (
     data        json,
     PRIMARY KEY (position)
 ) PARTITION BY RANGE (position);
-CREATE INDEX IF NOT EXISTS log_audience ON event_service.log USING gin (audience);
 
 -- One row for each sequenced batch. The newest holds the head and the snapshot from which the next
 -- batch is the difference; the older ones tell which position stands for a time.
@@ -113,7 +112,6 @@ CREATE TABLE IF NOT EXISTS event_service.tick (
     -- there, so that by a time no event is missed whose clock was ahead.
     at            timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX IF NOT EXISTS tick_at ON event_service.tick (at);
 
 -- One row for each history of this log: the epoch of an event's id is that of the row with the
 -- greatest first_position at or below it. `identity` is what tells one history from another.
@@ -129,6 +127,16 @@ CREATE TABLE IF NOT EXISTS event_service.floor (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     position bigint NOT NULL
 );
+
+-- Not IF NOT EXISTS: that locks writers out of the table even where there is nothing to do.
+DO $$
+BEGIN
+    IF to_regclass('event_service.inbox_xid') IS NULL THEN
+        CREATE INDEX inbox_xid ON event_service.inbox (xid, event_id);
+        CREATE INDEX log_audience ON event_service.log USING gin (audience);
+        CREATE INDEX tick_at ON event_service.tick (at);
+    END IF;
+END $$;
 
 INSERT INTO event_service.floor (position) VALUES (1) ON CONFLICT DO NOTHING;
 INSERT INTO event_service.tick (tick, snapshot, last_position)

@@ -799,7 +799,12 @@ CREATE TABLE IF NOT EXISTS event_service.published_key (
     event_id  bigint      NOT NULL,
     at        timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX IF NOT EXISTS published_key_at ON event_service.published_key (at);
+DO $$
+BEGIN
+    IF to_regclass('event_service.published_key_at') IS NULL THEN
+        CREATE INDEX published_key_at ON event_service.published_key (at);
+    END IF;
+END $$;
 
 -- Adds an event to the caller's transaction and returns its id. The audience is said aloud: there is
 -- no default, and '{*}' is everyone. A `dedup_key` seen within 24 hours returns the id of the event

@@ -1,6 +1,6 @@
 -- The migrations: applied twice, in order, by whom they say, and beside what is there already.
 \ir support/helpers.sql
-SELECT plan(39);
+SELECT plan(40);
 
 \setenv scratch :scratch
 
@@ -60,8 +60,12 @@ INSERT INTO pets VALUES (4, 'tom');
 SELECT is(sequenced(), '4=3 5=1 6=4', 'and all goes on');
 DROP ROLE sql_test_runtime;
 
--- While the service works: a session that holds the sequencer and one that reads are waited for, not broken.
-SELECT open_session('a') \g /dev/null
+-- While the application and the service work: writers and readers are not waited for, a batch is.
+SELECT open_session('a'), tell('a', 'BEGIN'), ask('a', $$SELECT add('open', data => '1')::text$$), ask('a', $$SELECT event_service.publish('a.b', NULL, '{*}', dedup_key => 'open')::text$$),
+       ask('a', 'SELECT count(*)::text FROM event_service.replay(0)') \g /dev/null
+\set said `for file in Migrations/*.sql; do PGOPTIONS='-c lock_timeout=3s' psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -f "$file" 2>&1; done`
+SELECT is(:'said'::text, '', 'applying them again waits for no writer and no reader');
+SELECT tell('a', 'ROLLBACK') \g /dev/null
 SELECT add('x') \g /dev/null
 SELECT tell('a', 'BEGIN'), ask('a', 'SELECT sequenced()') \g /dev/null
 \! rm -f "$scratch/done"; (psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -f Migrations/0001_event_log.sql > "$scratch/late.log" 2>&1; echo "exit $?" > "$scratch/done") &

@@ -39,7 +39,7 @@ let package = Package(
         // A program, not a test target: built for release it gets through thousands of seeds.
         .executableTarget(
             name: "Simulation", dependencies: ["EventCore", "TestSupport"],
-            path: "Tests/Simulation", swiftSettings: strict),
+            path: "Tests/Simulation", exclude: ["seeds.txt"], swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["EventCore"], path: "Tests/TestSupport",
             swiftSettings: strict),

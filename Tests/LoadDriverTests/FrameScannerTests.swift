@@ -94,7 +94,8 @@ import Testing
         let head = "HTTP/1.1 200 OK\r\nX-Request-Id: a\r\n\r\n"
         let body = positions.map { "id: 1-\($0)\nevent: a.b\ndata: {}\n\n" }.joined()
         Array((head + body).utf8).withUnsafeBytes {
-            _ = stream.received($0, isDense: isDense, tally: &tally, clock: &clock, now: 0)
+            _ = stream.received(
+                $0, isDense: isDense, streams: 1, tally: &tally, clock: &clock, now: 0)
         }
         return tally
     }

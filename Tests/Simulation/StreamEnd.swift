@@ -4,7 +4,7 @@ import EventCore
 ///
 /// The wire takes so many bytes; the client takes some of them now and then, in pieces of any size. A
 /// cut loses what the client has not taken.
-final class StreamEnd: StreamTransport {
+final class StreamEnd: StreamSink, StreamTransport {
     let number: Int
     private let world: World
     private let node: Node
@@ -39,7 +39,8 @@ final class StreamEnd: StreamTransport {
             idle: IdlePolicy(heartbeat: .seconds(1)), maximumBacklog: 2000, slowGrace: .seconds(3))
         let lifetime = Duration.milliseconds(world.number(500...30_000))
         let session = StreamSession(
-            transport: self, hub: loop.hub, settings: settings, subscription: subscription,
+            sink: self, transport: self, hub: loop.hub, settings: settings,
+            subscription: subscription,
             gap: gap,
             isChunked: false, start: cursor, endsAt: world.now + lifetime, retryMilliseconds: 100,
             now: world.now)

@@ -8,9 +8,6 @@ struct LoadReport {
         let tally = run.tally
         let latency = tally.latency
         let spread = run.spread
-        func milliseconds(_ share: Double) -> String {
-            Self.decimal(Double(latency.percentile(share)) / 1000)
-        }
         rows = [
             ("seconds", "measured, s", Self.decimal(seconds)),
             ("streams", "streams open", "\(run.openStreams)"),
@@ -23,11 +20,13 @@ struct LoadReport {
             ("bytes", "bytes of frames", "\(tally.bytes)"),
             ("least", "least on a stream", "\(spread.least)"),
             ("most", "most on a stream", "\(spread.most)"),
-            ("p50_ms", "latency p50, ms", milliseconds(0.5)),
-            ("p90_ms", "latency p90, ms", milliseconds(0.9)),
-            ("p99_ms", "latency p99, ms", milliseconds(0.99)),
-            ("p999_ms", "latency p99.9, ms", milliseconds(0.999)),
+            ("p50_ms", "latency p50, ms", Self.milliseconds(latency, 0.5)),
+            ("p90_ms", "latency p90, ms", Self.milliseconds(latency, 0.9)),
+            ("p99_ms", "latency p99, ms", Self.milliseconds(latency, 0.99)),
+            ("p999_ms", "latency p99.9, ms", Self.milliseconds(latency, 0.999)),
             ("max_ms", "latency max, ms", Self.decimal(Double(latency.maximum) / 1000)),
+            ("last_p50_ms", "last stream p50, ms", Self.milliseconds(run.tally.completion, 0.5)),
+            ("last_p99_ms", "last stream p99, ms", Self.milliseconds(run.tally.completion, 0.99)),
             ("heartbeats", "heartbeats", "\(tally.heartbeats)"),
             ("reconnects", "reconnects", "\(tally.reconnects)"),
             ("breaks", "connections lost", "\(tally.breaks)"),
@@ -38,6 +37,10 @@ struct LoadReport {
             ("gaps", "missing", "\(tally.gaps)"),
             ("last_event_at", "last event read, µs", "\(tally.lastEventAt)"),
         ]
+    }
+
+    private static func milliseconds(_ histogram: LatencyHistogram, _ share: Double) -> String {
+        decimal(Double(histogram.percentile(share)) / 1000)
     }
 
     private static func decimal(_ value: Double) -> String {

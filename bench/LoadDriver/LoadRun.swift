@@ -34,6 +34,9 @@ final class LoadRun {
         if options.publishRate > 0 { publisher = LoadPublisher(options) }
     }
 
+    /// How many streams read.
+    private lazy var readers = streams.count { !isMute($0) }
+
     private func isMute(_ stream: LoadStream) -> Bool {
         Double(stream.number % 100) < options.neverRead
     }
@@ -87,14 +90,13 @@ final class LoadRun {
     private func turn() -> MonotonicTime {
         var events = [epoll_event](repeating: epoll_event(), count: 512)
         let count = epoll_wait(epoll, &events, Int32(events.count), isBusy ? 1 : 20)
-        let wall = LoadClock.wall()
         for event in events.prefix(Int(max(count, 0))) {
             let descriptor = Int32(truncatingIfNeeded: event.data.u64)
             guard descriptor != STDIN_FILENO else { commands.read(); continue }
             if descriptor == publisher?.descriptor {
                 publisher?.readable()
             } else if let stream = byDescriptor[Int(descriptor)] {
-                ready(stream, event.events, wall)
+                ready(stream, event.events)
             }
         }
         let now = LoadClock.monotonic()
@@ -161,7 +163,7 @@ final class LoadRun {
         epoll_ctl(epoll, operation, descriptor, &event)
     }
 
-    private func ready(_ stream: LoadStream, _ events: UInt32, _ wall: Int64) {
+    private func ready(_ stream: LoadStream, _ events: UInt32) {
         if stream.state == .connecting {
             guard events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) == 0, stream.sendRequest(options)
             else {
@@ -171,10 +173,10 @@ final class LoadRun {
             add(stream.descriptor, EPOLLIN.rawValue, EPOLL_CTL_MOD)
             return
         }
-        read(stream, wall)
+        read(stream)
     }
 
-    private func read(_ stream: LoadStream, _ wall: Int64) {
+    private func read(_ stream: LoadStream) {
         let count = recv(stream.descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0 else {
             if count < 0, errno == EAGAIN || errno == EINTR { return }
@@ -183,8 +185,8 @@ final class LoadRun {
         }
         let outcome = stream.received(
             UnsafeRawBufferPointer(rebasing: buffer[..<count]), isDense: options.isDense,
-            tally: &tally,
-            clock: &clock, now: wall)
+            streams: readers, tally: &tally,
+            clock: &clock, now: LoadClock.wall())
         switch outcome {
         case .more:
             break

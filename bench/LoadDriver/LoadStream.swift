@@ -88,7 +88,7 @@ final class LoadStream {
 
     /// Takes what the socket delivered.
     func received(
-        _ bytes: UnsafeRawBufferPointer, isDense: Bool, tally: inout Tally,
+        _ bytes: UnsafeRawBufferPointer, isDense: Bool, streams: Int, tally: inout Tally,
         clock: inout TimestampReader, now: Int64
     ) -> Outcome {
         let wasOpen = isOpen
@@ -105,16 +105,16 @@ final class LoadStream {
             isOpen = !text.contains("x-request-id")
             let body = Array(head[(end + 4)...])
             head = []
-            body.withUnsafeBytes { scan($0, isDense, &tally, &clock, now) }
+            body.withUnsafeBytes { scan($0, isDense, streams, &tally, &clock, now) }
         } else {
-            scan(bytes, isDense, &tally, &clock, now)
+            scan(bytes, isDense, streams, &tally, &clock, now)
         }
         if scanner?.isEnded == true { return .ended }
         return isOpen && !wasOpen ? .opened : .more
     }
 
     private func scan(
-        _ bytes: UnsafeRawBufferPointer, _ isDense: Bool, _ tally: inout Tally,
+        _ bytes: UnsafeRawBufferPointer, _ isDense: Bool, _ streams: Int, _ tally: inout Tally,
         _ clock: inout TimestampReader, _ now: Int64
     ) {
         tally.bytes += bytes.count
@@ -133,7 +133,7 @@ final class LoadStream {
             tally.events += 1
             events += 1
             tally.lastEventAt = now
-            if let time = reading.time { tally.latency.record(Int(now - time)) }
+            if let time = reading.time { tally.arrived(time, now: now, streams: streams) }
             guard let position = reading.position else { return }
             if let last = lastPosition {
                 if position <= last { tally.inversions += 1 }

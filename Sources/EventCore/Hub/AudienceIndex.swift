@@ -7,7 +7,9 @@
 public struct AudienceIndex<Member: AnyObject> {
     /// The members under one label.
     fileprivate final class List {
-        var members: [(member: Member, membership: Membership, slot: Int)] = []
+        /// Apart from their places, so that going through them touches nothing else.
+        var members: ContiguousArray<Member> = []
+        var places: ContiguousArray<(membership: Membership, slot: Int)> = []
         /// How the index finds the list again when it has become empty.
         let name: Name
 
@@ -63,17 +65,20 @@ public struct AudienceIndex<Member: AnyObject> {
             if case .contextPrefix(let prefix) = name { prefixes.append(prefix) }
         }
         membership.places.append((list, list.members.count))
-        list.members.append((member, membership, membership.places.count - 1))
+        list.members.append(member)
+        list.places.append((membership, membership.places.count - 1))
     }
 
     /// Takes a member out of every list that it stands in.
     public mutating func remove(_ membership: Membership) {
         for (list, index) in membership.places {
             // The last of the list takes the place that becomes free.
-            let moved = list.members.removeLast()
+            let member = list.members.removeLast()
+            let place = list.places.removeLast()
             if index < list.members.count {
-                list.members[index] = moved
-                moved.membership.places[moved.slot].index = index
+                list.members[index] = member
+                list.places[index] = place
+                place.membership.places[place.slot].index = index
             }
             guard list.members.isEmpty else { continue }
             lists[list.name] = nil
@@ -82,8 +87,9 @@ public struct AudienceIndex<Member: AnyObject> {
         membership.places = []
     }
 
-    /// Calls `body` with every member that an event of this audience may concern; with one that stands
-    /// under several of the labels, several times.
+    /// Calls `body` with every member that an event of this audience concerns: all of them hold one of its
+    /// labels. With one that stands under several of them it is called several times. Who joins or leaves
+    /// meanwhile may be called or not.
     public func forEach(
         concernedBy audience: [AudienceLabel], _ body: (Member) -> Void
     ) {
@@ -100,6 +106,8 @@ public struct AudienceIndex<Member: AnyObject> {
 
 extension AudienceIndex.List {
     fileprivate func forEach(_ body: (Member) -> Void) {
-        for entry in members { body(entry.member) }
+        // The array as it is now: one who leaves meanwhile leaves another.
+        let members = members
+        for member in members { body(member) }
     }
 }

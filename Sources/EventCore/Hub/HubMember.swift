@@ -1,19 +1,38 @@
 /// Somebody on a loop who waits for events: a stream, or a request for history that waits.
 open class HubMember {
     /// What the member sees.
-    public let subscription: Subscription
-    var membership: AudienceIndex<HubMember>.Membership?
+    public final let subscription: Subscription
+    /// Whether it lets all types and keys through: kept here, so that for most events nothing else of
+    /// the subscription is touched.
+    private final let isOpen: Bool
+    final var membership: AudienceIndex<HubMember>.Membership?
     /// Where the member stands in its hub, -1 if it does not.
-    var place = -1
+    final var place = -1
     /// Whether events of the present block were delivered.
-    var isTouched = false
+    final var isTouched = false
 
     /// Creates a member that is in no hub yet.
     public init(subscription: Subscription) {
         self.subscription = subscription
+        isOpen = subscription.isOpen
     }
 
-    /// An event that the member sees. Nothing may join or leave the hub before the block has ended.
+    /// Whether the member sees an event of whose audience it holds a label.
+    @inline(__always)
+    final func admitsReached(_ envelope: borrowing EventEnvelope) -> Bool {
+        isOpen && envelope.hiddenFrom.isEmpty
+            || subscription.admitsReached(
+                type: envelope.type, key: envelope.key, hiddenFrom: envelope.hiddenFrom)
+    }
+
+    /// An event that the member sees, the only one of its block.
+    open func deliverLone(_ frame: EncodedFrame, of block: FrameBlock, now: MonotonicTime) {
+        deliver(frame, of: block)
+        blockEnded(block, now: now)
+    }
+
+    /// An event that the member sees, perhaps one of several of its block. Nothing may join or leave the
+    /// hub before the block has ended.
     open func deliver(_ frame: EncodedFrame, of block: FrameBlock) {}
 
     /// All events of a block were delivered that brought this member any.

@@ -87,9 +87,30 @@ public final class HubShard {
         case .continued:
             bounds?.head = ring.head
         }
+        if block.frames.count == 1 {
+            deliverLone(block.frames[0], of: block, now: now)
+        } else {
+            deliverAll(of: block, now: now)
+        }
+    }
+
+    /// Most blocks hold one event, most streams take it at once: each is touched once, in one go.
+    private func deliverLone(_ frame: EncodedFrame, of block: FrameBlock, now: MonotonicTime) {
+        let envelope = frame.envelope
+        index.forEach(concernedBy: envelope.audience) { member in
+            // One that has left while another got the event is not live any more.
+            guard member.membership != nil, member.admitsReached(envelope) else {
+                return
+            }
+            member.deliverLone(frame, of: block, now: now)
+        }
+    }
+
+    private func deliverAll(of block: FrameBlock, now: MonotonicTime) {
         for frame in block.frames {
-            index.forEach(concernedBy: frame.envelope.audience) { member in
-                guard member.subscription.admits(frame.envelope) else { return }
+            let envelope = frame.envelope
+            index.forEach(concernedBy: envelope.audience) { member in
+                guard member.admitsReached(envelope) else { return }
                 member.deliver(frame, of: block)
                 if !member.isTouched {
                     member.isTouched = true

@@ -20,7 +20,9 @@ public struct EventFilter: Sendable, Equatable {
 /// This is the only place that decides whether an event reaches somebody – on the stream, on replay, in
 /// history and for a single event alike. SQL and the hub's index narrow what is looked at, never what
 /// is let through.
-public struct Subscription: Sendable {
+///
+/// An object, so that a stream keeps one word of it among what is touched for every event.
+public final class Subscription: Sendable {
     /// The labels under which events reach the subscriber.
     public enum Reach: Sendable {
         /// Every label, and events without one.
@@ -33,6 +35,8 @@ public struct Subscription: Sendable {
     public let reach: Reach
     private let grantedTypes: [TypePattern]
     private let filter: EventFilter
+    /// Whether all types and keys are let through.
+    let isOpen: Bool
 
     /// Joins grants and filter, or throws the first context that is not granted.
     ///
@@ -44,6 +48,7 @@ public struct Subscription: Sendable {
         }
         self.filter = filter
         grantedTypes = grants.types
+        isOpen = grants.types.isEmpty && filter.types.isEmpty && filter.keys.isEmpty
         if !filter.contexts.isEmpty {
             reach = .labels(
                 Set(filter.contexts.compactMap { AudienceLabel(.context, $0) }),
@@ -60,15 +65,20 @@ public struct Subscription: Sendable {
     public func admits(
         type: String, key: String?, audience: [AudienceLabel], hiddenFrom: [AudienceLabel]
     ) -> Bool {
-        switch reach {
-        case .everything:
-            guard hiddenFrom.isEmpty else { return false }
-        case .labels:
-            guard holds(anyOf: audience), !holds(anyOf: hiddenFrom) else { return false }
+        if case .labels = reach, !holds(anyOf: audience) { return false }
+        return admitsReached(type: type, key: key, hiddenFrom: hiddenFrom)
+    }
+
+    /// Whether the subscriber sees an event of whose audience it holds a label, as who is found through
+    /// the hub's index does.
+    func admitsReached(type: String, key: String?, hiddenFrom: [AudienceLabel]) -> Bool {
+        if !hiddenFrom.isEmpty {
+            guard case .labels = reach, !holds(anyOf: hiddenFrom) else { return false }
         }
-        return (grantedTypes.isEmpty || grantedTypes.contains { $0.matches(type) })
-            && (filter.types.isEmpty || filter.types.contains { $0.matches(type) })
-            && (filter.keys.isEmpty || key.map(filter.keys.contains) ?? false)
+        return isOpen
+            || (grantedTypes.isEmpty || grantedTypes.contains { $0.matches(type) })
+                && (filter.types.isEmpty || filter.types.contains { $0.matches(type) })
+                && (filter.keys.isEmpty || key.map(filter.keys.contains) ?? false)
     }
 
     private func holds(anyOf wanted: [AudienceLabel]) -> Bool {

@@ -12,36 +12,40 @@
 /// Invariants: ids rise; between two of them nothing that the stream may see was left out, unless it
 /// was told with `stream.reset`, or fell behind and the event conflates.
 public final class StreamSession: HubMember {
-    /// Holds this stream, as this stream holds it, until the connection is closed.
-    private let transport: any StreamTransport
-    private let hub: HubShard
-    private let settings: StreamSettings
-    private let gap: GapPolicy
-    /// HTTP/1.0 knows no chunks: its stream is what comes until the connection ends.
-    private let isChunked: Bool
+    // What is touched for every event stands first, side by side.
+
+    private let sink: any StreamSink
     private var catchUp: CatchUp
     /// The last id that was sent, and when.
     private var lastID: Cursor
     private var lastIDAt: MonotonicTime
     private var lastWrite: MonotonicTime
-    /// Since when the socket has taken nothing, though something waits.
-    private var blockedSince: MonotonicTime?
-    /// When a page that could not be read is asked for again.
-    private var retryPageAt: MonotonicTime?
-    private var endsAt: MonotonicTime
-    private var endReason = DisconnectReason.lifetime
-    private let retryMilliseconds: Int64
+    /// HTTP/1.0 knows no chunks: its stream is what comes until the connection ends.
+    private let isChunked: Bool
+    /// Whether the stream has ended.
+    public private(set) var isClosed = false
     private var hasBeenLive = false
     /// Fell behind, and has not caught up since: events that conflate may be left out.
     private var isSlow = false
+    private var endReason = DisconnectReason.lifetime
+    private let gap: GapPolicy
+
     /// While a block is delivered: the stretch of it that is due.
     private var due = 0..<0
     /// Set while a block is delivered: the position up to which the stream could follow.
     private var overflowedAt: Int64?
+    /// Since when the socket has taken nothing, though something waits.
+    private var blockedSince: MonotonicTime?
+    private let settings: StreamSettings
+    private let hub: HubShard
+    /// Holds this stream, as this stream holds it, until the connection is closed.
+    private let transport: any StreamTransport
+    /// When a page that could not be read is asked for again.
+    private var retryPageAt: MonotonicTime?
+    private var endsAt: MonotonicTime
+    private let retryMilliseconds: Int64
     /// Raised when a page that is under way is of no more use.
     private var generation = 0
-    /// Whether the stream has ended.
-    public private(set) var isClosed = false
 
     /// How much is taken from the ring before the socket gets it.
     private static let stride = 256 << 10
@@ -57,10 +61,12 @@ public final class StreamSession: HubMember {
     ///   - endsAt: when it ends as planned.
     ///   - retryMilliseconds: what the client is told to wait after that.
     public init(
-        transport: any StreamTransport, hub: HubShard, settings: StreamSettings,
-        subscription: Subscription, gap: GapPolicy, isChunked: Bool, start: Cursor,
+        sink: any StreamSink, transport: any StreamTransport, hub: HubShard,
+        settings: StreamSettings, subscription: Subscription, gap: GapPolicy, isChunked: Bool,
+        start: Cursor,
         endsAt: MonotonicTime, retryMilliseconds: Int64, now: MonotonicTime
     ) {
+        self.sink = sink
         self.transport = transport
         self.hub = hub
         self.settings = settings
@@ -99,7 +105,7 @@ public final class StreamSession: HubMember {
         while !isClosed {
             let action = catchUp.next(
                 ringLow: hub.ring.low, ringHead: hub.ring.head,
-                socketIsDrained: transport.unsentBytes <= Self.lowWater)
+                socketIsDrained: sink.unsentBytes <= Self.lowWater)
             switch action {
             case .none:
                 return
@@ -194,17 +200,33 @@ public final class StreamSession: HubMember {
 
     // MARK: What the hub says
 
+    public override func deliverLone(
+        _ frame: EncodedFrame, of block: FrameBlock, now: MonotonicTime
+    ) {
+        guard sink.unsentBytes == 0 else {
+            deliver(frame, of: block)
+            return blockEnded(block, now: now)
+        }
+        guard frame.position > catchUp.position else { return }
+        catchUp.delivered(upTo: frame.position)
+        lastID = frame.cursor
+        lastIDAt = now
+        let range = isChunked ? frame.chunk : frame.payload
+        guard let sent = sink.send(block.bytes, range), !isClosed else { return }
+        if sent == range.count { lastWrite = now } else { noteProgress(sent: sent, now) }
+    }
+
     public override func deliver(_ frame: EncodedFrame, of block: FrameBlock) {
         guard frame.position > catchUp.position, overflowedAt == nil else { return }
         let range = isChunked ? frame.chunk : frame.payload
-        guard transport.unsentBytes + due.count + range.count <= settings.maximumBacklog else {
+        guard sink.unsentBytes + due.count + range.count <= settings.maximumBacklog else {
             overflowedAt = frame.position - 1
             return
         }
         if range.lowerBound == due.upperBound, !due.isEmpty {
             due = due.lowerBound..<range.upperBound
         } else {
-            if !due.isEmpty { transport.enqueue(block.bytes, due) }
+            if !due.isEmpty { sink.enqueue(block.bytes, due) }
             due = range
         }
         lastID = frame.cursor
@@ -216,7 +238,7 @@ public final class StreamSession: HubMember {
             lastIDAt = now
             let range = due
             due = 0..<0
-            guard let sent = transport.send(block.bytes, range), !isClosed else { return }
+            guard let sent = sink.send(block.bytes, range), !isClosed else { return }
             noteProgress(sent: sent, now)
         }
         guard let position = overflowedAt else { return }
@@ -267,14 +289,14 @@ public final class StreamSession: HubMember {
     }
 
     private func enqueue(_ frame: EncodedFrame, of block: FrameBlock, _ now: MonotonicTime) {
-        transport.enqueue(block.bytes, isChunked ? frame.chunk : frame.payload)
+        sink.enqueue(block.bytes, isChunked ? frame.chunk : frame.payload)
         sentID(frame.cursor, now)
     }
 
     private func send(_ frame: StreamFrame, _ now: MonotonicTime) {
         var bytes: [UInt8] = []
         if isChunked { bytes.appendChunk(frame.text) } else { frame.append(to: &bytes) }
-        transport.enqueue(bytes)
+        sink.enqueue(bytes)
         if let cursor = frame.id { sentID(cursor, now) }
     }
 
@@ -284,13 +306,13 @@ public final class StreamSession: HubMember {
     }
 
     private func flush(_ now: MonotonicTime) {
-        guard !isClosed, let sent = transport.flush(), !isClosed else { return }
+        guard !isClosed, let sent = sink.flush(), !isClosed else { return }
         noteProgress(sent: sent, now)
     }
 
     private func noteProgress(sent: Int, _ now: MonotonicTime) {
         if sent > 0 { lastWrite = now }
-        if transport.unsentBytes == 0 {
+        if sink.unsentBytes == 0 {
             blockedSince = nil
         } else if sent > 0 || blockedSince == nil {
             blockedSince = now

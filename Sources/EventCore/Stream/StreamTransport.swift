@@ -1,7 +1,7 @@
-/// The connection of a stream, as the stream sees it.
+/// Where a stream's bytes go.
 ///
 /// The service's is a socket; the simulation's is a buffer that drains, or breaks, when it says so.
-public protocol StreamTransport: AnyObject {
+public protocol StreamSink: AnyObject {
     /// How many bytes wait to be sent.
     var unsentBytes: Int { get }
 
@@ -17,7 +17,10 @@ public protocol StreamTransport: AnyObject {
 
     /// Queues a stretch of shared bytes and sends it, as `enqueue` and `flush` would.
     func send(_ bytes: SharedBytes, _ range: Range<Int>) -> Int?
+}
 
+/// What a stream asks of those around it.
+public protocol StreamTransport: AnyObject {
     /// Asks for a page of the log; `completion` is called later with the page, or `nil` if it cannot be
     /// read, and with the time.
     func requestPage(
@@ -43,14 +46,14 @@ public enum StreamNote: Sendable, Equatable {
     case ended(DisconnectReason)
 }
 
-/// What all streams of a loop have in common.
-public struct StreamSettings: Sendable {
+/// What all streams of a loop have in common; an object, so that each keeps one word of it.
+public final class StreamSettings: Sendable {
     /// What a stream is sent when nothing has been sent to it for a while.
-    public var idle: IdlePolicy
+    public let idle: IdlePolicy
     /// The setting `max_backlog_bytes`.
-    public var maximumBacklog: Int
+    public let maximumBacklog: Int
     /// The setting `slow_grace`.
-    public var slowGrace: Duration
+    public let slowGrace: Duration
 
     /// Creates the settings of a loop's streams.
     public init(idle: IdlePolicy, maximumBacklog: Int, slowGrace: Duration) {

@@ -65,7 +65,7 @@ final class HTTPExchange {
 ///                                                                   answer is not lost to a reset)
 /// ```
 /// While a request is handled, nothing more is read: what a client sends ahead waits in the kernel.
-final class HTTPConnection: ReadinessHandler, TimerHandler {
+final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     private enum State {
         case reading
         case handling(HTTPExchange)
@@ -128,16 +128,18 @@ final class HTTPConnection: ReadinessHandler, TimerHandler {
         }
     }
 
-    var timerIndex = -1
+    // What is touched for every event stands first, side by side.
+
     let descriptor: Int32
-    let address: String
     fileprivate let isPastCap: Bool
-    private let context: Context
-    private var state = State.reading
-    private var reading: Reading?
-    private var output = OutputQueue()
-    private var interest: Readiness = [.readable, .hangUp]
     private var peerHasEnded = false
+    private var interest: Readiness = [.readable, .hangUp]
+    private var state = State.reading
+    private var output = OutputQueue()
+    private let context: Context
+    var timerIndex = -1
+    private var reading: Reading?
+    let address: String
 
     /// Takes over a connected socket.
     init(

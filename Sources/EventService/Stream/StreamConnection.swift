@@ -48,7 +48,7 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     func open(_ subscription: Subscription, gap: GapPolicy, start: Cursor) -> StreamSession {
         let now = context.loop.now
         let session = StreamSession(
-            transport: self, hub: context.hub, settings: context.settings,
+            sink: connection, transport: self, hub: context.hub, settings: context.settings,
             subscription: subscription, gap: gap, isChunked: isChunked, start: start,
             endsAt: context.end(of: now), retryMilliseconds: Int64.random(in: 500...5000), now: now)
         self.session = session
@@ -56,22 +56,6 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     }
 
     // MARK: What the stream wants
-
-    var unsentBytes: Int { connection.unsentBytes }
-
-    func enqueue(_ bytes: SharedBytes, _ range: Range<Int>) {
-        connection.enqueue(bytes, range)
-    }
-
-    func enqueue(_ bytes: [UInt8]) {
-        connection.enqueue(bytes)
-    }
-
-    func flush() -> Int? { connection.flush() }
-
-    func send(_ bytes: SharedBytes, _ range: Range<Int>) -> Int? {
-        connection.send(bytes, range)
-    }
 
     func requestPage(
         _ request: PageRequest, completion: @escaping (LogPage?, MonotonicTime) -> Void

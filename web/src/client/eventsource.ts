@@ -1,0 +1,2 @@
+export { eventSourceTransport } from './transport-eventsource.js';
+export type { EventSourceOptions } from './transport-eventsource.js';

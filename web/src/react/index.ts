@@ -1,0 +1,11 @@
+export { ConnectionStatus } from './components/ConnectionStatus.js';
+export { ReconnectHint } from './components/ReconnectHint.js';
+export { StatusBadge } from './components/StatusBadge.js';
+export { StreamErrorPanel } from './components/StreamErrorPanel.js';
+export { TaskProgress } from './components/TaskProgress.js';
+export { ToastRegion } from './components/ToastRegion.js';
+export type { Toast, ToastRegionProps } from './components/ToastRegion.js';
+export { useLiveQuery, useSSE, useSSEState, useSSEStatus } from './hooks.js';
+export { SSEProvider } from './provider.js';
+export type { SSEProviderProps } from './provider.js';
+export type { LiveQuery, LiveQueryOptions } from './store.js';

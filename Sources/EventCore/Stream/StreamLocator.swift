@@ -2,10 +2,12 @@
 ///
 /// ```
 /// begin ──▶ found                       within the ring: needs nobody
-///      └──▶ askBounds ──▶ found         the database's head and floor decide: a node's own may be old
-///                    └──▶ readPage ──▶ found
+///      ├──▶ readPage ──▶ found          behind it: the first page comes with the answer
+///      └──▶ askBounds ──▶ as above      where the node cannot know
 /// ```
-/// The first page comes with the answer, so that a floor that has risen meanwhile is told as such.
+/// A node's head and floor may be old, but both only rise: what lies between them is there, unless the
+/// page shows that the floor has risen since. Whether a cursor is ahead, has expired, or belongs to a
+/// history that the node has not heard of, the database decides.
 public struct StreamLocator: Sendable {
     /// What happens next.
     public enum Step: Sendable {
@@ -37,16 +39,14 @@ public struct StreamLocator: Sendable {
     public mutating func begin(hub bounds: LogBounds?, ringLow: Int64, ringHead: Int64) -> Step {
         guard let bounds else { return .unavailable }
         switch request {
-        case .now, .malformed:
+        case .now, .malformed, .earliest:
             return begins(at: bounds.start(request, gap: gap), bounds, ringLow: ringLow)
         case .after(let cursor):
-            if bounds.history.contains(cursor), (ringLow...ringHead).contains(cursor.position) {
-                let start = StreamStart(position: cursor.position, resumed: .complete)
-                return .found(start, bounds, nil)
-            }
-            return .askBounds(before: nil)
-        case .earliest:
-            return .askBounds(before: nil)
+            guard bounds.history.contains(cursor),
+                (min(ringLow, bounds.floor - 1)...ringHead).contains(cursor.position)
+            else { return .askBounds(before: nil) }
+            let start = StreamStart(position: cursor.position, resumed: .complete)
+            return begins(at: start, bounds, ringLow: ringLow)
         case .time(let time):
             return .askBounds(before: time)
         }
@@ -82,7 +82,7 @@ public struct StreamLocator: Sendable {
         bounds.floor = max(bounds.floor, page.floor)
         bounds.head = max(bounds.head, page.head)
         guard page.floor - 1 > start.position else { return .found(start, bounds, page) }
-        // The floor rose between the two answers.
+        // The floor has risen since the node heard of it.
         if case .earliest = request {
             return .found(bounds.start(.earliest, gap: gap), bounds, nil)
         }

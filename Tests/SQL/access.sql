@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(177);
+SELECT plan(202);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -70,11 +70,19 @@ INSERT INTO expected_function VALUES
 ('status()', 'definer', 'runtime'),
 ('raise_floor(interval)', 'definer', 'runtime'),
 ('sweep(bigint,interval)', 'definer', 'runtime'),
+-- tokens: for who revokes, and for the service; a session is asked about as the caller
+('revoke(text,text,text)', 'definer', 'admin'),
+('revocations(xid8)', 'definer', 'runtime'),
+('issue_ticket(text,json)', 'definer', 'runtime'),
+('redeem_ticket(text)', 'definer', 'runtime'),
+('sweep_tokens(interval)', 'definer', 'runtime'),
+('check_sessions(text,text[],text[],text[])', 'invoker', 'runtime'),
 -- for our own functions
 ('partition_size()', 'invoker', '-'),
 ('ensure_partitions(bigint)', 'definer', '-'),
 ('history_identity()', 'definer', '-'),
 ('open_epoch(text[])', 'definer', '-'),
+('is_revoked(json)', 'invoker', '-'),
 ('check_not_dropped(bigint,bigint)', 'invoker', '-'),
 ('check_caller(oid)', 'invoker', '-'),
 ('is_label(text)', 'invoker', '-'),
@@ -109,7 +117,8 @@ CREATE TABLE expected_relation (name text PRIMARY KEY, kind "char", readers text
 INSERT INTO expected_relation VALUES
 ('events', 'v', 'admin'), ('watched', 'v', 'admin runtime'), ('migrations', 'r', 'runtime'),
 ('inbox', 'r', '-'), ('inbox_event_id_seq', 'S', '-'), ('log', 'p', '-'), ('log_p0', 'r', '-'), ('log_p1', 'r', '-'),
-('tick', 'r', '-'), ('epoch', 'r', '-'), ('floor', 'r', '-'), ('published_key', 'r', '-');
+('tick', 'r', '-'), ('epoch', 'r', '-'), ('floor', 'r', '-'), ('published_key', 'r', '-'),
+('revocation', 'r', '-'), ('ticket', 'r', '-');
 CREATE VIEW present_relation AS
 SELECT c.relname AS name, c.relkind AS kind, holders(c.relacl, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner, 'SELECT') AS readers,
        (SELECT string_agg(DISTINCT privilege_type || ' to ' || grantee::regrole, ', ') FROM aclexplode(c.relacl)
@@ -153,6 +162,16 @@ INSERT INTO expected_action VALUES
 ('SELECT * FROM event_service.status()',                                 'x', '',  '',  'x', ''),
 ('SELECT event_service.raise_floor(''7 days'')',                         'x', '',  '',  'x', ''),
 ('SELECT event_service.sweep(1, ''7 days'')',                            'x', '',  '',  'x', ''),
+('SELECT event_service.revoke(''ann'')',                                 'x', 'x', '',  '',  ''),
+('SELECT * FROM event_service.revocations()',                            'x', '',  '',  'x', ''),
+('SELECT event_service.issue_ticket(gen_random_uuid()::text, ''{}'')',   'x', '',  '',  'x', ''),
+('SELECT event_service.redeem_ticket(''none'')',                         'x', '',  '',  'x', ''),
+('SELECT event_service.sweep_tokens(''30 days'')',                       'x', '',  '',  'x', ''),
+('SELECT event_service.is_revoked(''{}'')',                              'x', '',  '',  '',  ''),
+('SELECT event_service.check_sessions(''f'', ''{}'', ''{}'', ''{}'')',   'x', '',  '',  'x', ''),
+('SELECT * FROM event_service.revocation',                               'x', '',  '',  '',  ''),
+('SELECT * FROM event_service.ticket',                                   'x', '',  '',  '',  ''),
+('INSERT INTO event_service.revocation (user_id) VALUES (''ann'')',      'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.migrations',                               'x', '',  '',  'x', ''),
 ('SELECT * FROM event_service.log',                                      'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.inbox',                                    'x', '',  '',  '',  ''),
@@ -271,7 +290,7 @@ FROM (VALUES ('now()', 'timestamptz'), ('clock_timestamp()', 'timestamptz'), ('p
     ('nextval(regclass)', 'bigint'), ('pg_get_serial_sequence(text, text)', 'text'), ('cardinality(text[])', 'int'), ('to_regclass(text)', 'regclass'),
     ('split_part(text, text, int)', 'text'), ('reverse(text)', 'text'), ('format(text, text)', 'text'), ('pg_column_size(jsonb)', 'int'),
     ('has_table_privilege(regclass, text)', 'boolean'), ('has_table_privilege(name, oid, text)', 'boolean'), ('current_setting(text)', 'text'),
-    ('pg_snapshot_xmax(pg_snapshot)', 'xid8'), ('pg_visible_in_snapshot(xid8, pg_snapshot)', 'boolean'), ('quote_literal(text)', 'text')) AS f (signature, type)
+    ('pg_snapshot_xmax(pg_snapshot)', 'xid8'), ('pg_snapshot_xmin(pg_snapshot)', 'xid8'), ('pg_visible_in_snapshot(xid8, pg_snapshot)', 'boolean'), ('quote_literal(text)', 'text')) AS f (signature, type)
 \gexec
 SELECT format('CREATE FUNCTION trap.operate(%1$s, %2$s) RETURNS %3$s LANGUAGE plpgsql AS $q$ BEGIN RETURN public.trap(); END $q$;'
               'CREATE OPERATOR trap.%4$s (LEFTARG = %1$s, RIGHTARG = %2$s, FUNCTION = trap.operate)', l, r, type, operator)
@@ -287,7 +306,7 @@ FROM (VALUES ('pets'::regclass, 'row'), ('plants', 'statement')) AS v (t, level)
 CREATE FUNCTION set_traps(session text) RETURNS void LANGUAGE sql AS $$
     SELECT tell(session, 'SET search_path = pg_temp, trap, public, pg_catalog'),
            tell(session, 'CREATE TEMP TABLE ' || name || ' (position int)') FROM unnest(ARRAY['inbox', 'log', 'tick', 'floor', 'epoch', 'pg_class', 'pg_trigger', 'pg_proc',
-                                                                                              'pg_attribute', 'published_key']) name
+                                                                                              'pg_attribute', 'published_key', 'revocation', 'ticket']) name
     UNION ALL SELECT NULL, tell(session, format('CREATE DOMAIN pg_temp.%I AS pg_catalog.int4 CHECK (VALUE < 0)', name)) FROM unnest(ARRAY['text', 'int8', 'json', 'xid8', 'pg_snapshot']) name
 $$;
 GRANT TEMPORARY ON DATABASE access TO PUBLIC;
@@ -307,11 +326,14 @@ FROM unnest(ARRAY['SELECT * FROM event_service.attach()', 'SELECT * FROM event_s
                   'SELECT * FROM event_service.replay(0, 10, ''{user:a}'', ''{a.%}'', ''{k}'')', 'SELECT * FROM event_service.event_at(1)',
                   'SELECT event_service.position_before(pg_catalog.now())', 'SELECT * FROM event_service.status()', 'SELECT * FROM event_service.bounds()',
                   'SELECT event_service.raise_floor(''7 days'')', 'SELECT event_service.sweep(1, ''7 days'')',
+                  'SELECT * FROM event_service.revocations()', 'SELECT event_service.issue_ticket(''hash'', ''{"sub": "ann", "iat": 1}'')',
+                  'SELECT event_service.redeem_ticket(''hash'')', 'SELECT event_service.sweep_tokens(''30 days'')',
+                  'SELECT * FROM event_service.check_sessions(''public.ask_nobody'', ''{ann}'', ''{s}'', ''{t}'')',
                   'SELECT event_service.publish_all(''[{"data": 1}]'', ''[{"type": "a.b", "audience": ["*"]}]'')', 'SELECT * FROM event_service.watched']) statement;
 GRANT TRIGGER, SELECT ON app.account TO sql_test_admin;
 SELECT is(outcome_of('admin', statement), 'ok', left(statement, 60) || ' neither')
 FROM unnest(ARRAY[$$SELECT event_service.watch('app.account', columns => '{*}', user_column => 'name')$$, $$SELECT event_service.watch('app.account', columns => '{*}', level => 'statement')$$,
-                  $$SELECT event_service.unwatch('app.account')$$, 'SELECT * FROM event_service.events']) statement;
+                  $$SELECT event_service.unwatch('app.account')$$, 'SELECT * FROM event_service.events', $$SELECT event_service.revoke('ann', 's', 't')$$]) statement;
 :advance
 SELECT is(string_agg(type, ' ' ORDER BY event_id), 'pets.created pets.left pets.entered pets.deleted plants.created plants.left plants.entered plants.deleted'
     ' pets.truncated a.b a.b', 'and all that happened is in the log')

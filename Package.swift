@@ -41,7 +41,7 @@ let package = Package(
             name: "Simulation", dependencies: ["EventCore", "TestSupport"],
             path: "Tests/Simulation", exclude: ["seeds.txt"], swiftSettings: strict),
         .target(
-            name: "TestSupport", dependencies: ["EventCore"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["EventCore", "CJose"], path: "Tests/TestSupport",
             swiftSettings: strict),
         .testTarget(
             name: "EventCoreTests", dependencies: ["EventCore", "TestSupport"],

@@ -11,14 +11,14 @@ final class DatabaseThread: Sendable {
     private let thread: LoopThread
 
     init(
-        configuration: Configuration, inboxes: [WorkerInbox], log: Log,
+        configuration: Configuration, inboxes: [WorkerInbox], access: AccessState, log: Log,
         onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
     ) throws(SystemError) {
         let calls = try Mailbox<LogCall>()
         let control = try Mailbox<Void>()
         thread = try LoopThread(name: "database") {
             do throws(SystemError) {
-                try Self.run(configuration, inboxes, log, calls, control, onHealth)
+                try Self.run(configuration, inboxes, access, log, calls, control, onHealth)
             } catch {
                 log.error("database: thread not started", ["error": error.description])
                 onHealth([.database])
@@ -35,7 +35,7 @@ final class DatabaseThread: Sendable {
     }
 
     private static func run(
-        _ configuration: Configuration, _ inboxes: [WorkerInbox], _ log: Log,
+        _ configuration: Configuration, _ inboxes: [WorkerInbox], _ access: AccessState, _ log: Log,
         _ calls: Mailbox<LogCall>, _ control: Mailbox<Void>,
         _ onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
     ) throws(SystemError) {
@@ -44,20 +44,26 @@ final class DatabaseThread: Sendable {
         let pool = ConnectionPool(
             loop: loop, url: configuration.databaseURL, size: configuration.databasePoolSize,
             log: log)
-        let reader = LogReader(pool: pool, encoder: encoder, log: log)
+        let reader = LogReader(
+            pool: pool, encoder: encoder,
+            access: AccessReader(pool: pool, checker: configuration.sessionCheck, log: log),
+            log: log)
+        let revocations = RevocationReader(
+            loop: loop, pool: pool, configuration: configuration, state: access, inboxes: inboxes,
+            log: log)
         let dispatcher = Dispatcher(
             targets: inboxes, encoder: encoder,
             longestBacklog: max(configuration.ringBytes, 1 << 20))
         let listener = NotificationListener(
             loop: loop, configuration: configuration, dispatcher: dispatcher, reader: reader,
-            log: log,
-            onHealth: onHealth)
+            revocations: revocations, log: log, onHealth: onHealth)
         let retention = Retention(
             loop: loop, pool: pool, keep: configuration.retention, log: log,
             onFloor: { listener.floorIs($0) })
         let callReader = try MailboxReader(calls, on: loop) { reader.received($0) }
         let controlReader = try MailboxReader(control, on: loop) {
             listener.stop()
+            revocations.stop()
             pool.close()
             loop.stop()
         }

@@ -20,6 +20,7 @@ final class Service {
     private let inboxes: [WorkerInbox]
     private let workers: [LoopThread]
     private let database: DatabaseThread
+    private let keys: KeyThread?
     private var listeners: [HTTPListener] = []
     private var signals: SignalReader?
     private var drainDeadline: LoopTimer?
@@ -52,16 +53,24 @@ final class Service {
 
         let inboxes = try (0..<Self.workerCount(configuration)).map { _ in try WorkerInbox() }
         self.inboxes = inboxes
-        database = try DatabaseThread(configuration: configuration, inboxes: inboxes, log: log) {
-            reasons in
+        let access = AccessState(configuration)
+        database = try DatabaseThread(
+            configuration: configuration, inboxes: inboxes, access: access, log: log
+        ) { reasons in
             for inbox in inboxes { inbox.mailbox.post(.health(reasons)) }
         }
-        workers = try inboxes.enumerated().map { [control, database] index, inbox in
+        keys = try Self.keySource(configuration).map { source throws(SystemError) in
+            try KeyThread(source, inboxes: inboxes, log: log)
+        }
+        workers = try inboxes.enumerated().map { [control, database, keys] index, inbox in
             try LoopThread(name: "worker-\(index)") {
                 do throws(SystemError) {
                     let worker = try Worker(
                         configuration: configuration, inbox: inbox, calls: database.calls,
-                        connectionCount: connectionCount, files: files, log: log
+                        connectionCount: connectionCount, access: access,
+                        keyRequests: keys.map {
+                            KeyRequests(mailbox: $0.mailbox, inbox: inbox)
+                        }, files: files, log: log
                     ) { control.post(.drained) }
                     worker.run()
                 } catch {
@@ -88,6 +97,11 @@ final class Service {
             ])
     }
 
+    private static func keySource(_ configuration: Configuration) throws -> KeySource? {
+        guard configuration.auth == .required, !configuration.jwtJWKS.isEmpty else { return nil }
+        return try KeySource(configuration.jwtJWKS)
+    }
+
     private static func workerCount(_ configuration: Configuration) -> Int {
         configuration.workers > 0
             ? configuration.workers : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
@@ -100,6 +114,7 @@ final class Service {
         for inbox in inboxes { inbox.mailbox.post(.stop) }
         for worker in workers { worker.join() }
         database.stop()
+        keys?.stop()
         log.info("service: stopped")
     }
 

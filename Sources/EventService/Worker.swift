@@ -54,7 +54,8 @@ final class Worker {
 
     init(
         configuration: Configuration, inbox: WorkerInbox, calls: Mailbox<LogCall>,
-        connectionCount: ConnectionCount, files: StaticFiles, log: Log,
+        connectionCount: ConnectionCount, access: AccessState, keyRequests: KeyRequests?,
+        files: StaticFiles, log: Log,
         onDrained: @escaping () -> Void
     ) throws(SystemError) {
         let loop = try EventLoop()
@@ -68,9 +69,14 @@ final class Worker {
             loop: loop, hub: hub, log: log, client: client, configuration: configuration)
         // Unpredictable, so that nobody finds another's connection by counting.
         let nextID: () -> String = { String(UInt64.random(in: .min ... .max), radix: 36) }
+        let sessions = SessionChecks(
+            configuration, loop: loop, hub: hub, client: client, log: log)
+        let authenticator = Authenticator(
+            configuration, state: access, client: client, sessions: sessions,
+            keyRequests: keyRequests, log: log, now: { loop.now })
         server = ServerContext(
-            configuration: configuration, stream: stream,
-            authenticator: Authenticator(mode: configuration.auth), files: files, nextID: nextID)
+            configuration: configuration, stream: stream, authenticator: authenticator,
+            access: access, files: files, nextID: nextID)
         publicRouter = Router(server, listener: .publicListener)
         opsRouter = Router(server, listener: .opsListener)
         publicContext = HTTPConnection.Context(
@@ -107,6 +113,10 @@ final class Worker {
             server.hub.healthChanged(reasons, now: loop.now)
         case .reply(let reply, let number):
             server.client.received(reply, number: number)
+        case .keys(let set):
+            server.authenticator.keysCame(set)
+        case .revoked(let revocations):
+            server.hub.revoke(by: revocations, now: loop.now)
         case .drain(let duration):
             drain(over: duration)
         case .stop:

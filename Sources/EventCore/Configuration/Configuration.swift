@@ -12,12 +12,40 @@ public struct Configuration: Sendable {
     public var allowInsecure = false
     /// The secret of HS256 tokens; empty: none.
     public var jwtSecret = ""
+    /// A file or URL with keys of tokens; empty: none.
+    public var jwtJWKS = ""
+    /// What `iss` must be; empty: anything.
+    public var jwtIssuer = ""
+    /// What `aud` must name; empty: there must be none.
+    public var jwtAudience = ""
+    /// How far the clocks of issuer and service may differ.
+    public var jwtLeeway = Duration.seconds(30)
+    /// For how long a token may be good.
+    public var maxTokenLifetime = Duration.seconds(30 * 86_400)
+    /// The function that knows whether a session is open; `nil`: none is asked.
+    public var sessionCheck: SQLName?
+    /// How often it is asked about open streams.
+    public var sessionCheckInterval = Duration.seconds(60)
+    /// Origins whose pages may read answers.
+    public var allowedOrigins: [String] = []
     /// How long nothing is sent to a stream before a comment is.
     public var heartbeat = Duration.seconds(15)
     /// When a stream ends as planned; zero: never.
     public var streamLifetime = Duration.seconds(15 * 60)
     /// How many connections are accepted.
     public var maxConnections = 10_000
+    /// How many streams a user may have; zero: any number.
+    public var maxConnectionsPerUser = 20
+    /// How many streams an address may have; zero: any number.
+    public var maxConnectionsPerAddress = 0
+    /// How fast an address may open streams.
+    public var connectRate = Rate.unlimited
+    /// How fast a user may publish events.
+    public var publishRate = Rate.unlimited
+    /// How fast an address may fail to authenticate.
+    public var authFailureRate = Rate(count: 100, period: .seconds(60))
+    /// Networks of proxies that are believed.
+    public var trustedProxies: [IPNetwork] = []
     /// How long the head of a request may take.
     public var headerTimeout = Duration.seconds(10)
     /// How long a connection may stay open between requests.

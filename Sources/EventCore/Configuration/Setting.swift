@@ -30,14 +30,6 @@ public struct Setting: Sendable {
     }
 }
 
-/// What a source gave for a setting.
-public enum SettingValue: Sendable, Equatable {
-    /// A text, a number or a truth value, as it was written.
-    case text(String)
-    /// A list; in variables and flags the elements are separated by commas.
-    case list([String])
-}
-
 extension Setting {
     /// All settings, in the order of the reference.
     public static let all: [Setting] = [
@@ -53,6 +45,34 @@ extension Setting {
             "allow_insecure", \.allowInsecure,
             "lets `auth=none` listen on, and answer for, more than loopback"),
         .text("jwt_secret", \.jwtSecret, secret: true, default: "", "secret of HS256 tokens"),
+        .text(
+            "jwt_jwks", \.jwtJWKS, default: "", "JWK set with the keys of tokens: a file or a URL"),
+        .text("jwt_issuer", \.jwtIssuer, default: "", "what `iss` of a token must be"),
+        .text("jwt_audience", \.jwtAudience, default: "", "what `aud` of a token must name"),
+        .duration(
+            "jwt_leeway", \.jwtLeeway, .zero...(.seconds(300)), "how far clocks may differ"),
+        .duration(
+            "max_token_lifetime", \.maxTokenLifetime, .seconds(1)...(.seconds(3650 * 86_400)),
+            "a token that is good for longer is refused; revocations are kept as long"),
+        .parsed(
+            "session_check", \.sessionCheck, default: "",
+            allowed: "the name of a function, such as app.session_is_open",
+            "SQL function (user, session, token id) asked at connect and at intervals"
+        ) { value in
+            guard let text = value.single else { return nil }
+            return text.isEmpty ? .some(nil) : SQLName(text).map { .some($0) }
+        },
+        .duration(
+            "session_check_interval", \.sessionCheckInterval, .seconds(1)...(.seconds(86_400)),
+            "how often `session_check` is asked about open streams"),
+        .parsed(
+            "allowed_origins", \.allowedOrigins, default: "",
+            allowed: "origins such as https://app.example, without a path or a standard port, or *",
+            "pages of these origins may read what is answered (CORS)"
+        ) { value in
+            let origins = value.elements
+            return origins.allSatisfy { $0 == "*" || Origin($0) != nil } ? origins : nil
+        },
         .duration(
             "heartbeat", \.heartbeat, .milliseconds(100)...(.seconds(3600)),
             "comment frame on an idle stream"),
@@ -62,6 +82,25 @@ extension Setting {
         .integer(
             "max_connections", \.maxConnections, 1...1_000_000,
             "connections at once; past it 503 with `Retry-After`"),
+        .integer(
+            "max_connections_per_user", \.maxConnectionsPerUser, 0...1_000_000,
+            "streams of one user at once; past it 429; `0` off"),
+        .integer(
+            "max_connections_per_address", \.maxConnectionsPerAddress, 0...1_000_000,
+            "streams of one address at once; past it 429; `0` off"),
+        .rate("connect_rate", \.connectRate, "streams that one address may open; `0` off"),
+        .rate("publish_rate", \.publishRate, "events that one user may publish; `0` off"),
+        .rate(
+            "auth_failure_rate", \.authFailureRate,
+            "failures of one address that get 401; further ones get 429; `0` off"),
+        .parsed(
+            "trusted_proxies", \.trustedProxies, default: "",
+            allowed: "networks such as 10.0.0.0/8 or ::1",
+            "networks whose `Forwarded` and `X-Forwarded-For` are believed"
+        ) { value in
+            let networks = value.elements.map { IPNetwork($0) }
+            return networks.contains(nil) ? nil : networks.compactMap(\.self)
+        },
         .duration(
             "header_timeout", \.headerTimeout, .milliseconds(100)...(.seconds(600)),
             "for the head of a request; past it 408"),
@@ -137,6 +176,21 @@ extension Setting {
         }
     }
 
+    /// A setting whose value is read as a whole.
+    private static func parsed<Value>(
+        _ name: String, _ field: Field<Value>, default text: String, allowed: String,
+        _ summary: String, parse: @escaping @Sendable (SettingValue) -> Value?
+    ) -> Setting {
+        Setting(name, field, default: text, allowed: allowed, summary, parse: parse)
+    }
+
+    private static func rate(_ name: String, _ field: Field<Rate>, _ summary: String) -> Setting {
+        Setting(
+            name, field, default: Configuration()[keyPath: field].text,
+            allowed: "a rate such as 20/s, 100/m or 500/h, or 0", summary
+        ) { $0.single.flatMap { Rate($0) } }
+    }
+
     private static func address(
         _ name: String, _ field: Field<ListenAddress>, _ summary: String
     ) -> Setting {
@@ -204,59 +258,5 @@ extension Setting {
             name, field, default: DurationText.text(Configuration()[keyPath: field]),
             allowed: "a duration from \(low) to \(high), such as 250ms, 15s, 15m, 2h or 7d", summary
         ) { $0.single.flatMap(DurationText.parse).flatMap { range.contains($0) ? $0 : nil } }
-    }
-}
-
-extension SettingValue {
-    /// The value of a setting that is not a list.
-    var single: String? {
-        if case .text(let text) = self { text } else { nil }
-    }
-}
-
-/// Sizes in settings: `64KiB`, `1MiB`, plain bytes.
-enum ByteSize {
-    private static let units: [(suffix: String, shift: Int)] = [
-        ("KiB", 10), ("MiB", 20), ("GiB", 30),
-    ]
-
-    static func parse(_ text: String) -> Int? {
-        let unit = units.first { text.hasSuffix($0.suffix) }
-        let digits = text.dropLast(unit?.suffix.count ?? 0)
-        guard digits.allSatisfy(\.isNumber), let number = Int(digits) else { return nil }
-        let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (unit?.shift ?? 0))
-        return overflow ? nil : bytes
-    }
-
-    static func text(_ bytes: Int) -> String {
-        let unit = units.last { bytes > 0 && bytes % (1 << $0.shift) == 0 }
-        return unit.map { "\(bytes >> $0.shift)\($0.suffix)" } ?? "\(bytes)"
-    }
-}
-
-/// Durations in settings: `250ms`, `15s`, `15m`, `2h`, `7d`, `0`.
-public enum DurationText {
-    private static let units: [(suffix: String, milliseconds: Int64)] = [
-        ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
-    ]
-
-    /// Reads a duration.
-    public static func parse(_ text: String) -> Duration? {
-        if text == "0" { return .zero }
-        guard let unit = units.first(where: { text.hasSuffix($0.suffix) }) else { return nil }
-        let digits = text.dropLast(unit.suffix.count)
-        guard !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }),
-            let number = Int64(digits)
-        else { return nil }
-        let (product, overflow) = number.multipliedReportingOverflow(by: unit.milliseconds)
-        return overflow ? nil : .milliseconds(product)
-    }
-
-    /// Writes a duration in the largest unit that leaves no rest.
-    public static func text(_ duration: Duration) -> String {
-        let milliseconds = duration.wholeMilliseconds
-        guard milliseconds != 0 else { return "0" }
-        let unit = units.last { milliseconds % $0.milliseconds == 0 } ?? units[0]
-        return "\(milliseconds / unit.milliseconds)\(unit.suffix)"
     }
 }

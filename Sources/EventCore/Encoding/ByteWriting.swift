@@ -71,7 +71,25 @@ extension [UInt8] {
         for index in start..<count where isLineEnd(self[index]) { self[index] = 0x20 }
     }
 
-    static func hexadecimal(_ digit: UInt8) -> UInt8 {
+    /// Appends `,"name":`, which begins every member of a JSON object but the first.
+    public mutating func appendMemberName(_ name: String) {
+        append(UInt8(ascii: ","))
+        appendJSONString(name)
+        append(UInt8(ascii: ":"))
+    }
+
+    /// Appends a JSON array of strings.
+    public mutating func appendJSONStrings(_ texts: [String]) {
+        append(UInt8(ascii: "["))
+        for (index, text) in texts.enumerated() {
+            if index > 0 { append(UInt8(ascii: ",")) }
+            appendJSONString(text)
+        }
+        append(UInt8(ascii: "]"))
+    }
+
+    /// A hexadecimal digit, from 0 to 15.
+    public static func hexadecimal(_ digit: UInt8) -> UInt8 {
         digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
     }
 }

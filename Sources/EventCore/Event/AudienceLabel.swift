@@ -6,6 +6,11 @@ public struct AudienceLabel: Hashable, Sendable {
     /// The label as it stands in the log, at most 1024 bytes of UTF-8.
     public let text: String
 
+    /// Byte for byte, as the database compares: see `ExactText`.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.text.isIdentical(to: right.text)
+    }
+
     /// Everyone.
     public static let everyone = AudienceLabel(unchecked: "*")
 
@@ -22,7 +27,7 @@ public struct AudienceLabel: Hashable, Sendable {
     /// Reads a label; `nil` if it is of no kind, names nothing, or is longer than 1024 bytes.
     public init?(_ text: String) {
         let named = Kind.allCases.contains {
-            text.hasPrefix($0.rawValue) && text.utf8.count > $0.rawValue.utf8.count
+            text.begins(with: $0.rawValue) && text.utf8.count > $0.rawValue.utf8.count
         }
         guard text == "*" || (named && text.utf8.count <= 1024) else { return nil }
         self.text = text
@@ -40,7 +45,7 @@ public struct AudienceLabel: Hashable, Sendable {
 
     /// NAME of `context:NAME`; `nil` for a label of another kind.
     public var contextName: Substring? {
-        text.hasPrefix(Kind.context.rawValue)
-            ? text.dropFirst(Kind.context.rawValue.count) : nil
+        text.begins(with: Kind.context.rawValue)
+            ? Substring(text.utf8.dropFirst(Kind.context.rawValue.utf8.count)) : nil
     }
 }

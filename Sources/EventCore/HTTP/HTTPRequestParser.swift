@@ -87,6 +87,9 @@ public struct HTTPRequestParser: Sendable {
         }
     }
 
+    /// The field `Origin` of a request that is not read to its end, or could not be.
+    public var origin: String? { fields.first { $0.name == "origin" }?.value }
+
     /// Whether bytes wait that `next()` has not read.
     public var hasInput: Bool { !input.isEmpty }
 

@@ -8,6 +8,8 @@ public enum Route: Sendable, Equatable {
     case event(id: String)
     /// `POST /api/v1/events`
     case publish
+    /// `POST /api/v1/auth/sse-token`
+    case ticket
     /// `GET /livez`
     case live
     /// `GET /readyz`
@@ -22,6 +24,7 @@ public enum Route: Sendable, Equatable {
         case "\(events)/stream": self = .stream
         case "\(events)/history": self = .history
         case events: self = .publish
+        case "/api/v1/auth/sse-token": self = .ticket
         case "/livez": self = .live
         case "/readyz": self = .ready
         case _ where path.hasPrefix("\(events)/"):
@@ -33,7 +36,7 @@ public enum Route: Sendable, Equatable {
     /// The methods that the route answers.
     public var methods: [String] {
         switch self {
-        case .publish: ["POST", "OPTIONS"]
+        case .publish, .ticket: ["POST", "OPTIONS"]
         case .stream, .history, .event, .live, .ready, .file: ["GET", "HEAD", "OPTIONS"]
         }
     }

@@ -20,7 +20,7 @@ public struct AudienceIndex<Member: AnyObject> {
 
     fileprivate enum Name: Hashable {
         case label(AudienceLabel)
-        case contextPrefix(String)
+        case contextPrefix(ExactText)
         case everything
     }
 
@@ -32,7 +32,7 @@ public struct AudienceIndex<Member: AnyObject> {
     }
 
     private var lists: [Name: List] = [:]
-    private var prefixes: [String] = []
+    private var prefixes: [ExactText] = []
 
     /// Creates an index without members.
     public init() {}
@@ -48,7 +48,7 @@ public struct AudienceIndex<Member: AnyObject> {
             add(member, membership, to: .everything)
         case .labels(let labels, let contextPrefixes):
             for label in labels { add(member, membership, to: .label(label)) }
-            for prefix in Set(contextPrefixes) {
+            for prefix in Set(contextPrefixes.map(ExactText.init)) {
                 add(member, membership, to: .contextPrefix(prefix))
             }
         }
@@ -97,7 +97,7 @@ public struct AudienceIndex<Member: AnyObject> {
         for label in audience {
             if let list = lists[.label(label)] { list.forEach(body) }
             guard !prefixes.isEmpty, let name = label.contextName else { continue }
-            for prefix in prefixes where name.hasPrefix(prefix) {
+            for prefix in prefixes where name.begins(with: prefix.text) {
                 lists[.contextPrefix(prefix)]?.forEach(body)
             }
         }

@@ -5,15 +5,20 @@ open class HubMember {
     /// Whether it lets all types and keys through: kept here, so that for most events nothing else of
     /// the subscription is touched.
     private final let isOpen: Bool
+    /// Whom the token names by which it is open; `nil` with `auth=none`.
+    public final let identity: TokenIdentity?
     final var membership: AudienceIndex<HubMember>.Membership?
     /// Where the member stands in its hub, -1 if it does not.
     final var place = -1
     /// Whether events of the present block were delivered.
     final var isTouched = false
+    /// How often in a row it could not be found out whether the session is open.
+    final var unansweredChecks = 0
 
     /// Creates a member that is in no hub yet.
-    public init(subscription: Subscription) {
+    public init(subscription: Subscription, identity: TokenIdentity? = nil) {
         self.subscription = subscription
+        self.identity = identity
         isOpen = subscription.isOpen
     }
 
@@ -55,4 +60,7 @@ open class HubMember {
 
     /// The service stops: the member has until this time to end.
     open func drain(by deadline: MonotonicTime, now: MonotonicTime) {}
+
+    /// The token was revoked, or its session is over.
+    open func tokenRevoked(now: MonotonicTime) {}
 }

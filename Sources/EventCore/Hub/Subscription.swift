@@ -33,7 +33,8 @@ public final class Subscription: Sendable {
 
     /// The labels under which events reach the subscriber.
     public let reach: Reach
-    private let grantedTypes: [TypePattern]
+    /// `nil`: all.
+    private let grantedTypes: [TypePattern]?
     private let filter: EventFilter
     /// Whether all types and keys are let through.
     let isOpen: Bool
@@ -48,7 +49,7 @@ public final class Subscription: Sendable {
         }
         self.filter = filter
         grantedTypes = grants.types
-        isOpen = grants.types.isEmpty && filter.types.isEmpty && filter.keys.isEmpty
+        isOpen = grants.types == nil && filter.types.isEmpty && filter.keys.isEmpty
         if !filter.contexts.isEmpty {
             reach = .labels(
                 Set(filter.contexts.compactMap { AudienceLabel(.context, $0) }),
@@ -76,9 +77,10 @@ public final class Subscription: Sendable {
             guard case .labels = reach, !holds(anyOf: hiddenFrom) else { return false }
         }
         return isOpen
-            || (grantedTypes.isEmpty || grantedTypes.contains { $0.matches(type) })
+            || (grantedTypes?.contains { $0.matches(type) } ?? true)
                 && (filter.types.isEmpty || filter.types.contains { $0.matches(type) })
-                && (filter.keys.isEmpty || key.map(filter.keys.contains) ?? false)
+                && (filter.keys.isEmpty
+                    || key.map { key in filter.keys.contains { $0.isIdentical(to: key) } } ?? false)
     }
 
     private func holds(anyOf wanted: [AudienceLabel]) -> Bool {
@@ -86,7 +88,7 @@ public final class Subscription: Sendable {
         return wanted.contains { label in
             held.contains(label)
                 || !prefixes.isEmpty
-                    && label.contextName.map { name in prefixes.contains { name.hasPrefix($0) } }
+                    && label.contextName.map { name in prefixes.contains { name.begins(with: $0) } }
                         ?? false
         }
     }
@@ -100,7 +102,7 @@ public final class Subscription: Sendable {
         }
         return Narrowing(
             labels: labels,
-            likePatterns: types.isEmpty ? nil : types.map(\.likePattern),
+            likePatterns: types?.map(\.likePattern),
             keys: filter.keys.isEmpty ? nil : filter.keys)
     }
 }

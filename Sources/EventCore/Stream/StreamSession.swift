@@ -27,7 +27,7 @@ public final class StreamSession: HubMember {
     private var hasBeenLive = false
     /// Fell behind, and has not caught up since: events that conflate may be left out.
     private var isSlow = false
-    private var endReason = DisconnectReason.lifetime
+    private var endReason: DisconnectReason
     private let gap: GapPolicy
 
     /// While a block is delivered: the stretch of it that is due.
@@ -58,13 +58,15 @@ public final class StreamSession: HubMember {
     ///
     /// - Parameters:
     ///   - start: where it begins.
+    ///   - identity: whom the token names by which it is open.
     ///   - endsAt: when it ends as planned.
+    ///   - endReason: why.
     ///   - retryMilliseconds: what the client is told to wait after that.
     public init(
         sink: any StreamSink, transport: any StreamTransport, hub: HubShard,
-        settings: StreamSettings, subscription: Subscription, gap: GapPolicy, isChunked: Bool,
-        start: Cursor,
-        endsAt: MonotonicTime, retryMilliseconds: Int64, now: MonotonicTime
+        settings: StreamSettings, subscription: Subscription, identity: TokenIdentity? = nil,
+        gap: GapPolicy, isChunked: Bool, start: Cursor, endsAt: MonotonicTime,
+        endReason: DisconnectReason = .lifetime, retryMilliseconds: Int64, now: MonotonicTime
     ) {
         self.sink = sink
         self.transport = transport
@@ -73,12 +75,13 @@ public final class StreamSession: HubMember {
         self.gap = gap
         self.isChunked = isChunked
         self.endsAt = endsAt
+        self.endReason = endReason
         self.retryMilliseconds = retryMilliseconds
         catchUp = CatchUp(position: start.position)
         lastID = start
         lastIDAt = now
         lastWrite = now
-        super.init(subscription: subscription)
+        super.init(subscription: subscription, identity: identity)
     }
 
     // MARK: Beginning
@@ -364,9 +367,14 @@ public final class StreamSession: HubMember {
     }
 
     public override func drain(by deadline: MonotonicTime, now: MonotonicTime) {
+        guard deadline < endsAt else { return }
         endReason = .shutdown
-        endsAt = min(endsAt, deadline)
+        endsAt = deadline
         transport.deadlineMoved()
+    }
+
+    public override func tokenRevoked(now: MonotonicTime) {
+        end(.revoked, now: now)
     }
 
     /// Ends the stream as planned.

@@ -9,9 +9,7 @@ extension Command {
             arguments, settings: ConfigurationFile.options())
         try checkInsecure(configuration)
         let log = Log(level: configuration.logLevel, format: configuration.logFormat)
-        if configuration.auth == .required, configuration.jwtSecret.isEmpty {
-            log.warning("service: no key for tokens is set, so every request is refused")
-        }
+        try checkKeys(configuration, log: log)
         let root = configuration.webRoot.isEmpty ? InstalledFiles.web : configuration.webRoot
         let files = root.map {
             StaticFiles(root: $0, demo: configuration.demo ?? (configuration.auth == .none))
@@ -19,6 +17,26 @@ extension Command {
         let service = try Service(configuration, log: log, files: files ?? StaticFiles())
         service.run()
         return 0
+    }
+
+    /// Keys that cannot be used stop the start, but for those of a URL, which may come later.
+    private static func checkKeys(
+        _ configuration: Configuration, log: Log
+    ) throws(ConfigurationError) {
+        guard configuration.auth == .required else { return }
+        guard configuration.jwtSecret.isEmpty || !configuration.secretKeys.isEmpty else {
+            throw ConfigurationError(
+                "jwt_secret: HS256 needs a secret of at least \(VerificationKey.shortestSecret) bytes"
+            )
+        }
+        if !configuration.jwtJWKS.isEmpty {
+            if case .file(let path) = try KeySource(configuration.jwtJWKS) {
+                _ = try KeyFile.read(path, log: nil)
+            }
+        } else if configuration.jwtSecret.isEmpty {
+            log.warning(
+                "service: neither jwt_secret nor jwt_jwks is set, so every request is refused")
+        }
     }
 
     /// Without tokens everyone who reaches the port sees everything: only this machine may.

@@ -1,7 +1,9 @@
 import EventCore
 
 extension Command {
-    private static let settings = ConfigurationFile.options(["jwt_secret"])
+    private static let settings = ConfigurationFile.options([
+        "jwt_secret", "jwt_issuer", "jwt_audience",
+    ])
 
     /// `event-service token`
     static let token = Command(
@@ -35,55 +37,52 @@ extension Command {
                 "--ttl: \"\(ttl)\" is not allowed; allowed is a duration such as 15m or 1h",
                 isUsage: true)
         }
-        let now = MonotonicClock.date().microseconds / 1_000_000
-        let claims = TokenClaims.json(
-            arguments, issuedAt: now, expiresAt: now + duration.components.seconds)
+        let claims = try claims(arguments, configuration, ttl: duration.components.seconds)
         Terminal.print(
             try TokenSigner.sign(
-                claims: String(decoding: claims, as: UTF8.self), secret: configuration.jwtSecret))
+                claims: String(decoding: claims.json, as: UTF8.self),
+                secret: configuration.jwtSecret))
         return 0
     }
 }
 
 /// The claims that the options of `token` ask for.
-private enum TokenClaims {
-    static func json(_ arguments: CommandArguments, issuedAt: Int64, expiresAt: Int64) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.append("{\"iat\":")
-        bytes.appendDecimal(issuedAt)
-        bytes.append(",\"exp\":")
-        bytes.appendDecimal(expiresAt)
-        for (claim, option) in [("sub", "user"), ("sid", "session")] {
-            guard let value = arguments.value(of: option) else { continue }
-            appendName(claim, to: &bytes)
-            bytes.appendJSONString(value)
+private func claims(
+    _ arguments: CommandArguments, _ configuration: Configuration, ttl: Int64
+) throws(ConfigurationError) -> TokenClaims {
+    let now = MonotonicClock.unixSecond()
+    let text: (String) -> String? = { $0.isEmpty ? nil : $0 }
+    var claims = TokenClaims(expiresAt: now + ttl)
+    claims.issuedAt = now
+    claims.issuer = text(configuration.jwtIssuer)
+    claims.audience = text(configuration.jwtAudience).map { [$0] }
+    claims.subject = arguments.value(of: "user")
+    claims.session = arguments.value(of: "session")
+    // So that the very token can be revoked.
+    claims.tokenID = String(UInt64.random(in: .min ... .max), radix: 36)
+    claims.contexts = arguments.list(of: "context")
+    claims.publishAudiences = arguments.list(of: "publish-audience")
+    if arguments.has("events") {
+        claims.types = []
+        for given in arguments.list(of: "events") {
+            guard let pattern = TypePattern(given) else {
+                throw ConfigurationError(
+                    "--events: \"\(given)\" is not allowed; allowed is a type, or the beginning of one"
+                        + " and *", isUsage: true)
+            }
+            claims.types?.append(pattern)
         }
-        for (claim, option) in [
-            ("contexts", "context"), ("events", "events"),
-            ("publish_audiences", "publish-audience"),
-        ] where arguments.has(option) {
-            appendName(claim, to: &bytes)
-            appendList(arguments.list(of: option), to: &bytes)
-        }
-        if arguments.has("scope") {
-            appendName("scope", to: &bytes)
-            bytes.appendJSONString(arguments.list(of: "scope").joined(separator: " "))
-        }
-        bytes.append("}")
-        return bytes
     }
-
-    private static func appendName(_ name: String, to bytes: inout [UInt8]) {
-        bytes.append(",")
-        bytes.appendJSONString(name)
-        bytes.append(":")
-    }
-
-    private static func appendList(_ values: [String], to bytes: inout [UInt8]) {
-        for (index, value) in values.enumerated() {
-            bytes.append(index == 0 ? "[" : ",")
-            bytes.appendJSONString(value)
+    if arguments.has("scope") {
+        claims.scopes = []
+        for given in arguments.list(of: "scope").flatMap({ $0.split(separator: " ") }) {
+            guard let scope = Scope(rawValue: String(given)) else {
+                throw ConfigurationError(
+                    "--scope: \"\(given)\" is not allowed; allowed is "
+                        + Scope.allCases.map(\.rawValue).joined(separator: ", "), isUsage: true)
+            }
+            claims.scopes.insert(scope)
         }
-        bytes.append("]")
     }
+    return claims
 }

@@ -40,6 +40,10 @@ enum WorkerMessage: Sendable {
     case health([UnreadyReason])
     /// The reply to a request.
     case reply(LogReply, number: UInt64)
+    /// The keys of tokens have been read, or could not be; `nil` as long as they never were.
+    case keys(KeySet?)
+    /// Tokens were revoked.
+    case revoked(RevocationTable)
     /// End all streams within this time, then stop.
     case drain(over: Duration)
     /// Stop at once.

@@ -22,46 +22,45 @@ struct CurlRequest {
         for field in fields { list = curl_slist_append(list, field) }
         defer { curl_slist_free_all(list) }
         return withoutActuallyEscaping(receive) { receive in
-            let receiver = CurlReceiver(handle, receive)
+            var body: [UInt8] = []
+            let receiver = CurlReceiver(handle) { bytes in
+                if ccurl_response_code(handle) == 200 {
+                    receive([UInt8](bytes))
+                } else if body.count < 4096 {
+                    body.append(contentsOf: bytes)
+                }
+                return true
+            }
             ccurl_set_string(handle, CURLOPT_URL, url)
-            ccurl_set_string(handle, CURLOPT_USERAGENT, "event-service/\(Version.current)")
             ccurl_set_list(handle, CURLOPT_HTTPHEADER, list)
             ccurl_set_long(handle, CURLOPT_CONNECTTIMEOUT, 10)
             ccurl_set_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
             // Heartbeats come every 15 s: a minute without a byte is a dead connection.
             ccurl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
             ccurl_set_long(handle, CURLOPT_LOW_SPEED_TIME, 60)
-            ccurl_set_callback(handle, CURLOPT_WRITEFUNCTION, receiveFromCurl)
-            ccurl_set_pointer(
-                handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(receiver).toOpaque())
             let code = withExtendedLifetime(receiver) { curl_easy_perform(handle) }
             let status = ccurl_response_code(handle)
             guard code == CURLE_OK || status == 200 else {
                 return .failed(String(cString: curl_easy_strerror(code)))
             }
-            return .response(status, body: String(decoding: receiver.body, as: UTF8.self))
+            return .response(status, body: String(decoding: body, as: UTF8.self))
         }
     }
 }
 
-/// Where libcurl's callback puts what comes.
-private final class CurlReceiver {
-    private let handle: UnsafeMutableRawPointer
-    private let receive: ([UInt8]) -> Void
-    private(set) var body: [UInt8] = []
+/// Where libcurl's callback puts what comes; to be kept as long as the handle is in use.
+final class CurlReceiver {
+    private let receive: (UnsafeRawBufferPointer) -> Bool
 
-    init(_ handle: UnsafeMutableRawPointer, _ receive: @escaping ([UInt8]) -> Void) {
-        self.handle = handle
+    /// - Parameter receive: takes a part of the body; `false` ends the request.
+    init(_ handle: UnsafeMutableRawPointer, _ receive: @escaping (UnsafeRawBufferPointer) -> Bool) {
         self.receive = receive
+        ccurl_set_string(handle, CURLOPT_USERAGENT, "event-service/\(Version.current)")
+        ccurl_set_callback(handle, CURLOPT_WRITEFUNCTION, receiveFromCurl)
+        ccurl_set_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(self).toOpaque())
     }
 
-    func take(_ bytes: UnsafeRawBufferPointer) {
-        if ccurl_response_code(handle) == 200 {
-            receive([UInt8](bytes))
-        } else if body.count < 4096 {
-            body.append(contentsOf: bytes)
-        }
-    }
+    fileprivate func take(_ bytes: UnsafeRawBufferPointer) -> Bool { receive(bytes) }
 }
 
 /// A free function, so that it carries no isolation into libcurl.
@@ -71,6 +70,6 @@ private nonisolated func receiveFromCurl(
 ) -> Int {
     guard let context else { return 0 }
     let receiver = Unmanaged<CurlReceiver>.fromOpaque(context).takeUnretainedValue()
-    receiver.take(UnsafeRawBufferPointer(start: bytes, count: size * count))
-    return size * count
+    let isTaken = receiver.take(UnsafeRawBufferPointer(start: bytes, count: size * count))
+    return isTaken ? size * count : -1
 }

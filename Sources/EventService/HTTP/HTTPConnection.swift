@@ -5,6 +5,8 @@ import Glibc
 protocol HTTPRequestHandler: AnyObject {
     /// A request has come. The answer, sooner or later, goes to the exchange.
     func handle(_ exchange: HTTPExchange)
+    /// What goes with every answer, that to an unreadable request of this origin too.
+    func commonFields(origin: String?) -> [HTTPField]
 }
 
 /// What takes over a connection when a response goes on for ever.
@@ -24,8 +26,10 @@ final class HTTPExchange {
     let request: HTTPRequest
     /// Names the request in the response, in problems and in the log.
     let requestID: String
-    /// The peer's address.
-    let address: String
+    /// The peer's address, or that of the client behind it.
+    var address: String
+    /// What goes with the answer whatever it is.
+    var commonFields: [HTTPField] = []
     /// Whether the connection is one past the cap: it gets an answer, but no stream, and is closed then.
     let isPastCap: Bool
     /// Gone once the exchange is over or the connection is closed: an answer that comes too late goes
@@ -270,7 +274,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     fileprivate func respond(_ response: HTTPResponse, to exchange: HTTPExchange) {
         guard case .handling(let current) = state, current === exchange else { return }
         let keepsAlive = exchange.request.keepsAlive && !isPastCap && !peerHasEnded
-        var bytes = response.head(
+        var bytes = response.with(exchange.commonFields).head(
             minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
             date: context.date, length: response.isStream ? nil : response.body.count,
             keepsAlive: keepsAlive)
@@ -283,6 +287,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     private func fail(_ problem: Problem) {
         let requestID = context.nextID()
         let response = HTTPResponse.problem(problem, requestID: requestID)
+            .with(context.handler.commonFields(origin: reading?.parser.origin))
         let head = response.head(
             minorVersion: 1, requestID: requestID, date: context.date,
             length: response.body.count, keepsAlive: false)
@@ -301,7 +306,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         _ response: HTTPResponse, to exchange: HTTPExchange, body: any HTTPStreamBody
     ) {
         guard case .handling(let current) = state, current === exchange else { return }
-        let head = response.head(
+        let head = response.with(exchange.commonFields).head(
             minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
             date: context.date, length: nil, keepsAlive: exchange.request.minorVersion >= 1)
         context.underWay -= 1

@@ -15,6 +15,13 @@ struct HTTPResponse {
         self.body = body
     }
 
+    /// The same with more fields.
+    func with(_ more: [HTTPField]) -> HTTPResponse {
+        var response = self
+        response.fields += more
+        return response
+    }
+
     /// JSON that no cache may keep.
     static func json(_ body: [UInt8], status: Int = 200) -> HTTPResponse {
         HTTPResponse(

@@ -11,10 +11,7 @@ struct PublishHandler {
         self.exchange = exchange
     }
 
-    func handle(_ grants: Grants) throws(Problem) {
-        guard grants.mayPublish else {
-            throw server.authenticator.insufficientScope("events:publish")
-        }
+    func handle(_ principal: Principal) throws(Problem) {
         let request = exchange.request
         let mediaType = request.value(of: "content-type")?.split(separator: ";").first
         guard mediaType?.trimmingBlanks().lowercased() == "application/json" else {
@@ -25,6 +22,20 @@ struct PublishHandler {
         }
         let items = try PublishBody.read(request.body)
         guard !items.isEmpty else { return respond([]) }
+        for (index, item) in items.enumerated() {
+            guard
+                let label = item.audience.first(where: {
+                    !principal.grants.grantsPublishing(to: $0)
+                })
+            else { continue }
+            throw .notGranted(
+                "audience-not-granted",
+                "item \(index): the token does not grant publishing to \"\(label.text.prefix(128))\"."
+            )
+        }
+        try server.access.publishAsked(
+            by: principal.identity?.user ?? principal.identity?.session, events: items.count,
+            now: server.stream.loop.now)
         var envelopes: [UInt8] = []
         for (index, item) in items.enumerated() {
             envelopes.append(index == 0 ? "[" : ",")
@@ -40,7 +51,7 @@ struct PublishHandler {
                 respond(ids)
             case .refused(let problem):
                 exchange.refuse(problem)
-            case .located, .page, .event, .unavailable:
+            case .located, .page, .event, .access, .unavailable:
                 exchange.refuse(
                     .unavailable(
                         "database", "The events were not, or not certainly, published.",

@@ -5,31 +5,43 @@ final class ServerContext {
     let configuration: Configuration
     let stream: StreamContext
     let authenticator: Authenticator
+    let access: AccessState
     let files: StaticFiles
     let nextID: () -> String
+    fileprivate let crossOrigin: CrossOriginRules
+    fileprivate let proxies: ForwardedAddress
     /// Whether the service is about to stop.
     var isDraining = false
 
     init(
         configuration: Configuration, stream: StreamContext, authenticator: Authenticator,
-        files: StaticFiles, nextID: @escaping () -> String
+        access: AccessState, files: StaticFiles, nextID: @escaping () -> String
     ) {
         self.configuration = configuration
         self.stream = stream
         self.authenticator = authenticator
+        self.access = access
         self.files = files
         self.nextID = nextID
+        crossOrigin = CrossOriginRules(configuration.allowedOrigins)
+        proxies = ForwardedAddress(trusted: configuration.trustedProxies)
     }
 
     var hub: HubShard { stream.hub }
     var client: LogClient { stream.client }
 
-    /// Refuses what stays open to a connection past the cap.
-    func checkCap(_ exchange: HTTPExchange) throws(Problem) {
-        guard exchange.isPastCap else { return }
-        throw .unavailable(
-            "too-many-connections", "The service holds as many connections as it may.",
-            retryAfter: Int.random(in: 1...5))
+    /// Lets in what stays open, unless there are as many as there may be: of all, of this user, of this
+    /// address. Nobody who is in has to go for another.
+    func admitStream(_ exchange: HTTPExchange, _ principal: Principal) throws(Problem) -> Tenure {
+        guard !exchange.isPastCap else {
+            access.count(.maxConnections)
+            throw .unavailable(
+                "too-many-connections", "The service holds as many connections as it may.",
+                retryAfter: Int.random(in: 1...5))
+        }
+        let place = try access.admitStream(
+            user: principal.identity?.user, address: exchange.address)
+        return Tenure(principal, place: place, now: stream.loop.now)
     }
 
     /// What `/readyz` says.
@@ -47,6 +59,9 @@ final class Router: HTTPRequestHandler {
     }
 
     func handle(_ exchange: HTTPExchange) {
+        let request = exchange.request
+        exchange.address = server.proxies.client(of: request, peer: exchange.address)
+        exchange.commonFields = commonFields(origin: request.value(of: "origin"))
         do throws(Problem) {
             try route(exchange)
         } catch {
@@ -71,7 +86,8 @@ final class Router: HTTPRequestHandler {
                 fields: [allow])
         }
         guard request.method != "OPTIONS" else {
-            return exchange.respond(HTTPResponse(204, fields: [allow]))
+            let preflight = server.crossOrigin.preflightFields(request, methods: route.methods)
+            return exchange.respond(HTTPResponse(204, fields: [allow] + preflight))
         }
         guard let query = QueryString(request.query) else {
             throw .badRequest("The query is not percent-encoded UTF-8.")
@@ -82,17 +98,27 @@ final class Router: HTTPRequestHandler {
         case .ready:
             respondReady(exchange)
         case .stream:
-            let grants = try readGrants(request)
-            try StreamHandler(server, exchange).handle(query, grants)
+            try server.access.streamAsked(by: exchange.address, now: server.stream.loop.now)
+            try authenticate(exchange, query, .read, takesTicket: true) {
+                [server] principal throws(Problem) in
+                try StreamHandler(server, exchange).handle(query, principal)
+            }
         case .history:
-            let grants = try readGrants(request)
-            try HistoryHandler(server, exchange).handle(query, grants)
+            try authenticate(exchange, query, .read) { [server] principal throws(Problem) in
+                try HistoryHandler(server, exchange).handle(query, principal)
+            }
         case .event(let id):
-            let grants = try readGrants(request)
-            try EventHandler(server, exchange).handle(id: id, grants)
+            try authenticate(exchange, query, .read) { [server] principal throws(Problem) in
+                try EventHandler(server, exchange).handle(id: id, principal)
+            }
         case .publish:
-            let grants = try server.authenticator.grants(of: request)
-            try PublishHandler(server, exchange).handle(grants)
+            try authenticate(exchange, query, .publish) { [server] principal throws(Problem) in
+                try PublishHandler(server, exchange).handle(principal)
+            }
+        case .ticket:
+            try authenticate(exchange, query, .read) { [server] principal throws(Problem) in
+                try server.authenticator.issueTicket(exchange, principal)
+            }
         case .file:
             if let file { exchange.respond(file.response(to: request)) }
         }
@@ -108,7 +134,7 @@ final class Router: HTTPRequestHandler {
         case (.file(let path), .publicListener):
             guard let file = server.files.file(at: path) else { throw .notFound }
             return file
-        case (.stream, _), (.history, _), (.event, _), (.publish, _):
+        case (.stream, _), (.history, _), (.event, _), (.publish, _), (.ticket, _):
             return nil
         }
     }
@@ -130,12 +156,20 @@ final class Router: HTTPRequestHandler {
         }
     }
 
-    private func readGrants(_ request: HTTPRequest) throws(Problem) -> Grants {
-        let grants = try server.authenticator.grants(of: request)
-        guard grants.mayRead else {
-            throw server.authenticator.insufficientScope("events:read")
+    /// Goes on with a request whose bearer has a scope.
+    private func authenticate(
+        _ exchange: HTTPExchange, _ query: QueryString, _ scope: Scope, takesTicket: Bool = false,
+        then: @escaping Authenticator.Continuation
+    ) throws(Problem) {
+        try server.authenticator.authenticate(exchange, query: query, takesTicket: takesTicket) {
+            principal throws(Problem) in
+            guard principal.grants.scopes.contains(scope) else { throw .insufficientScope(scope) }
+            try then(principal)
         }
-        return grants
+    }
+
+    func commonFields(origin: String?) -> [HTTPField] {
+        listener == .publicListener ? server.crossOrigin.fields(for: origin) : []
     }
 
     private func respondReady(_ exchange: HTTPExchange) {

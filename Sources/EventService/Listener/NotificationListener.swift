@@ -6,6 +6,7 @@ final class NotificationListener {
     private let connection: DatabaseConnection
     private var dispatcher: Dispatcher<WorkerInbox>
     private let reader: LogReader
+    private let revocations: RevocationReader
     private let batchMaxEvents: Int
     private let log: Log
     private let onHealth: ([UnreadyReason]) -> Void
@@ -25,12 +26,14 @@ final class NotificationListener {
 
     init(
         loop: EventLoop, configuration: Configuration, dispatcher: Dispatcher<WorkerInbox>,
-        reader: LogReader, log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
+        reader: LogReader, revocations: RevocationReader, log: Log,
+        onHealth: @escaping ([UnreadyReason]) -> Void
     ) {
         self.loop = loop
         connection = DatabaseConnection(loop: loop, url: configuration.databaseURL)
         self.dispatcher = dispatcher
         self.reader = reader
+        self.revocations = revocations
         batchMaxEvents = configuration.batchMaxEvents
         self.log = log
         self.onHealth = onHealth
@@ -133,9 +136,10 @@ final class NotificationListener {
     private func prepare() {
         runInTurn(
             [Session.prepare]
-                + ["event_service_tick", "event_service_wake", probeChannel].map {
-                    Query("listen", "LISTEN \($0)")
-                }
+                + [
+                    "event_service_tick", "event_service_wake", RevocationReader.channel,
+                    probeChannel,
+                ].map { Query("listen", "LISTEN \($0)") }
         ) { [unowned self] in
             lookAtMigrations()
         }
@@ -165,6 +169,15 @@ final class NotificationListener {
                             "run `event-service migrate`; not applied, or not to be seen by this"
                             + " login, are " + missing.joined(separator: ", ")))
             }
+            readRevocations()
+        }
+    }
+
+    /// Before the node attaches, so that none is ready that lets revoked tokens in.
+    private func readRevocations() {
+        run("read the revocations", RevocationReader.query, timeout: .seconds(30)) {
+            [unowned self] rows in
+            revocations.attached(rows)
             prepareSequencing()
         }
     }
@@ -310,9 +323,9 @@ final class NotificationListener {
         run(
             "probe",
             """
-            SELECT NOT pg_is_in_recovery() AND (SELECT count(*) = 3 FROM pg_listening_channels() c \
-            WHERE c IN ('event_service_tick', 'event_service_wake', $1)), pg_notify($1, '')
-            """, [probeChannel]
+            SELECT NOT pg_is_in_recovery() AND (SELECT count(*) = 4 FROM pg_listening_channels() c \
+            WHERE c IN ('event_service_tick', 'event_service_wake', $1, $2)), pg_notify($1, '')
+            """, [probeChannel, RevocationReader.channel]
         ) { [unowned self] rows in
             let isSound = rows.bool(0, 0)
             if !isSound { isDeaf() }
@@ -343,6 +356,8 @@ final class NotificationListener {
         case "event_service_tick":
             guard let head = Int64(payload) else { return }
             perform(machine.notified(.tick(head: head), now: loop.now))
+        case RevocationReader.channel:
+            revocations.notified()
         default:
             perform(machine.notified(.probe, now: loop.now))
         }

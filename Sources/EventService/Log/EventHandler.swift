@@ -10,7 +10,7 @@ struct EventHandler {
         self.exchange = exchange
     }
 
-    func handle(id: String, _ grants: Grants) throws(Problem) {
+    func handle(id: String, _ principal: Principal) throws(Problem) {
         guard ContentNegotiation.accepts("application/json", exchange.request) else {
             throw Problem(406, "not-acceptable", "An event is application/json.")
         }
@@ -18,14 +18,15 @@ struct EventHandler {
         guard let cursor = Cursor(id) else { throw .notFound }
         guard let bounds = server.hub.bounds else { throw Self.databaseIsAway }
         guard bounds.history.contains(cursor) else { throw .notFound }
-        let subscription = try Subscription.checked(grants: grants, filter: EventFilter())
+        let subscription = try Subscription.checked(
+            grants: principal.grants, filter: EventFilter())
         server.client.send(.event(cursor.position)) { [exchange] reply in
             switch reply {
             case .event(let event?) where subscription.admits(event):
                 exchange.respond(.json(EventEncoder.json(of: event, cursor: cursor)))
             case .event:
                 exchange.refuse(.notFound)
-            case .located, .page, .published, .refused, .unavailable:
+            case .located, .page, .published, .access, .refused, .unavailable:
                 exchange.refuse(Self.databaseIsAway)
             }
         }

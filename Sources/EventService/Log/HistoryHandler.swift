@@ -10,17 +10,22 @@ struct HistoryHandler {
         self.exchange = exchange
     }
 
-    func handle(_ query: QueryString, _ grants: Grants) throws(Problem) {
+    func handle(_ query: QueryString, _ principal: Principal) throws(Problem) {
         guard ContentNegotiation.accepts("application/json", exchange.request) else {
             throw Problem(406, "not-acceptable", "History is application/json.")
         }
         let history = try HistoryParameters(query: query)
         let parameters = try StreamParameters(exchange.request, query: query)
-        let subscription = try Subscription.checked(grants: grants, filter: parameters.filter)
+        let subscription = try Subscription.checked(
+            grants: principal.grants, filter: parameters.filter)
         // One that waits is a stream of one event.
-        if history.wait > .zero { try server.checkCap(exchange) }
-        let opening = StreamOpening(parameters, subscription)
+        let tenure =
+            history.wait > .zero
+            ? try server.admitStream(exchange, principal)
+            : Tenure(principal, place: nil, now: server.stream.loop.now)
+        let opening = StreamOpening(parameters, subscription, tenure)
         try StreamOpener(server, exchange).locate(opening) { page, start, bounds in
+            guard server.authenticator.recheck(principal, exchange) else { return }
             let cursor = bounds.history.cursor(at: start.position)
             if let reset = opening.reset(start, bounds, cursor: cursor) {
                 let page = HistoryPage(
@@ -91,7 +96,7 @@ final class HistoryRequest: HubMember {
         limit = parameters.limit
         wait = parameters.wait
         catchUp = CatchUp(position: position)
-        super.init(subscription: opening.subscription)
+        super.init(subscription: opening.subscription, identity: opening.tenure.identity)
     }
 
     func begin(_ page: LogPage?) {
@@ -99,7 +104,7 @@ final class HistoryRequest: HubMember {
         if wait > .zero {
             // The hub holds the request until it is answered, and so does this timer.
             let timer = LoopTimer(server.stream.loop) { [self] _ in answer() }
-            timer.set(after: wait)
+            timer.set(at: min(server.stream.loop.now + wait, opening.tenure.endsAt))
             self.timer = timer
         }
         if let page { take(page) }
@@ -108,6 +113,12 @@ final class HistoryRequest: HubMember {
 
     override func drain(by deadline: MonotonicTime, now: MonotonicTime) {
         answer()
+    }
+
+    override func tokenRevoked(now: MonotonicTime) {
+        guard !isAnswered else { return }
+        finish()
+        server.authenticator.refuse(exchange, Authenticator.revoked)
     }
 
     private func goOn(hasLooked: Bool = false) {

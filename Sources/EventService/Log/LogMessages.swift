@@ -12,6 +12,8 @@ enum LogRequest: Sendable {
     case event(Int64)
     /// Publish the items of a body.
     case publish(PublishRequest)
+    /// What concerns tokens rather than the log.
+    case access(AccessRequest)
 }
 
 /// The outcome of a `LogRequest`.
@@ -20,6 +22,7 @@ enum LogReply: Sendable {
     case page(LogPage)
     case event(Event?)
     case published([Int64])
+    case access(AccessReply)
     /// The request is at fault.
     case refused(Problem)
     /// PostgreSQL is away, or too much is waiting for it.

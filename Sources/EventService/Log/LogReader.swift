@@ -12,6 +12,7 @@ final class LogReader {
 
     private let pool: ConnectionPool
     private let encoder: EventEncoder
+    private let access: AccessReader
     private let log: Log
     /// The history to which positions belong; `nil` before the first attachment.
     private var history: EpochHistory?
@@ -19,9 +20,10 @@ final class LogReader {
     private var waiting: [Int64: [(LogReply) -> Void]] = [:]
     private var logRows = LogRows()
 
-    init(pool: ConnectionPool, encoder: EventEncoder, log: Log) {
+    init(pool: ConnectionPool, encoder: EventEncoder, access: AccessReader, log: Log) {
         self.pool = pool
         self.encoder = encoder
+        self.access = access
         self.log = log
     }
 
@@ -44,6 +46,7 @@ final class LogReader {
             sharedPage(after: after, until: until, reply)
         case .event(let position): readEvent(position, reply)
         case .publish(let request): publish(request, reply)
+        case .access(let request): access.received(request, reply)
         }
     }
 

@@ -17,4 +17,9 @@ enum MonotonicClock {
         return Timestamp(
             microseconds: Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000)
     }
+
+    /// The Unix second of now.
+    static func unixSecond() -> Int64 {
+        date().microseconds / 1_000_000
+    }
 }

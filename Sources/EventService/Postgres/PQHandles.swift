@@ -192,9 +192,10 @@ struct Query: Sendable {
         self.timeout = timeout
     }
 
-    /// An array as PostgreSQL reads it from text: `{"a","b"}`.
-    static func array(_ elements: [String]) -> String {
+    /// An array as PostgreSQL reads it from text: `{"a","b",NULL}`.
+    static func array(_ elements: [String?]) -> String {
         let quoted = elements.map { element in
+            guard let element else { return "NULL" }
             var text = "\""
             for character in element.unicodeScalars {
                 if character == "\"" || character == "\\" { text.unicodeScalars.append("\\") }

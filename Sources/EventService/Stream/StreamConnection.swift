@@ -21,10 +21,12 @@ final class StreamContext {
         lifetime = configuration.streamLifetime
     }
 
-    /// When a stream that begins now ends as planned: all that began together must not come back
-    /// together.
-    func end(of now: MonotonicTime) -> MonotonicTime {
-        lifetime > .zero ? now + lifetime * Double.random(in: 0.8...1) : .distantFuture
+    /// When, and why, a stream that begins now ends as planned: all that began together must not come
+    /// back together.
+    func end(of tenure: Tenure, now: MonotonicTime) -> (at: MonotonicTime, DisconnectReason) {
+        let end =
+            lifetime > .zero ? now + lifetime * Double.random(in: 0.8...1) : .distantFuture
+        return tenure.endsAt <= end ? (tenure.endsAt, .expired) : (end, .lifetime)
     }
 }
 
@@ -36,6 +38,7 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     private let context: StreamContext
     private let isChunked: Bool
     private(set) var session: StreamSession?
+    private var place: StreamPlace?
 
     init(id: String, connection: HTTPConnection, context: StreamContext, isChunked: Bool) {
         self.id = id
@@ -45,13 +48,16 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     }
 
     /// Makes the stream that begins at a cursor; it is begun by the caller.
-    func open(_ subscription: Subscription, gap: GapPolicy, start: Cursor) -> StreamSession {
+    func open(_ opening: StreamOpening, start: Cursor) -> StreamSession {
         let now = context.loop.now
+        let (endsAt, reason) = context.end(of: opening.tenure, now: now)
         let session = StreamSession(
             sink: connection, transport: self, hub: context.hub, settings: context.settings,
-            subscription: subscription, gap: gap, isChunked: isChunked, start: start,
-            endsAt: context.end(of: now), retryMilliseconds: Int64.random(in: 500...5000), now: now)
+            subscription: opening.subscription, identity: opening.tenure.identity,
+            gap: opening.parameters.gap, isChunked: isChunked, start: start, endsAt: endsAt,
+            endReason: reason, retryMilliseconds: Int64.random(in: 500...5000), now: now)
         self.session = session
+        place = opening.tenure.place
         return session
     }
 
@@ -109,5 +115,6 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     func closed() {
         session?.closed()
         session = nil
+        place = nil
     }
 }

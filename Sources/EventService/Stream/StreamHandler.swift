@@ -13,18 +13,20 @@ struct StreamHandler {
         self.exchange = exchange
     }
 
-    func handle(_ query: QueryString, _ grants: Grants) throws(Problem) {
+    func handle(_ query: QueryString, _ principal: Principal) throws(Problem) {
         guard ContentNegotiation.accepts("text/event-stream", exchange.request) else {
             throw Problem(406, "not-acceptable", "The stream is text/event-stream.")
         }
         let parameters = try StreamParameters(exchange.request, query: query)
-        let subscription = try Subscription.checked(grants: grants, filter: parameters.filter)
+        let subscription = try Subscription.checked(
+            grants: principal.grants, filter: parameters.filter)
         if exchange.request.method == "HEAD" {
             return exchange.respond(Self.response)
         }
-        try server.checkCap(exchange)
-        let opening = StreamOpening(parameters, subscription)
+        let tenure = try server.admitStream(exchange, principal)
+        let opening = StreamOpening(parameters, subscription, tenure)
         try StreamOpener(server, exchange).locate(opening) { page, start, bounds in
+            guard server.authenticator.recheck(principal, exchange) else { return }
             begin(opening, start: start, bounds: bounds, page: page)
         }
     }
@@ -51,8 +53,7 @@ struct StreamHandler {
             id: id, connection: connection, context: server.stream,
             isChunked: exchange.request.minorVersion >= 1)
         exchange.stream(Self.response, body: stream)
-        let session = stream.open(
-            opening.subscription, gap: opening.parameters.gap, start: cursor)
+        let session = stream.open(opening, start: cursor)
         let open = StreamOpen(
             connectionID: id, time: MonotonicClock.date(),
             heartbeatMilliseconds: server.configuration.heartbeat.wholeMilliseconds,
@@ -74,10 +75,12 @@ struct StreamHandler {
 struct StreamOpening {
     let parameters: StreamParameters
     let subscription: Subscription
+    let tenure: Tenure
 
-    init(_ parameters: StreamParameters, _ subscription: Subscription) {
+    init(_ parameters: StreamParameters, _ subscription: Subscription, _ tenure: Tenure) {
         self.parameters = parameters
         self.subscription = subscription
+        self.tenure = tenure
     }
 
     /// What the client is told of a position that cannot be served.
@@ -160,8 +163,8 @@ extension Subscription {
         do throws(ContextNotGranted) {
             return try Subscription(grants: grants, filter: filter)
         } catch {
-            throw Problem(
-                403, "context-not-granted",
+            throw .notGranted(
+                "context-not-granted",
                 "The token does not grant the context \"\(error.name)\".")
         }
     }

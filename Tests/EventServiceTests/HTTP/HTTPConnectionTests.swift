@@ -34,6 +34,10 @@ private final class ConnectionBench: HTTPRequestHandler {
         self.connection = connection
     }
 
+    func commonFields(origin: String?) -> [HTTPField] {
+        origin.map { [HTTPField(name: "Access-Control-Allow-Origin", value: $0)] } ?? []
+    }
+
     func handle(_ exchange: HTTPExchange) {
         handled.append(exchange)
         onRequest(exchange)

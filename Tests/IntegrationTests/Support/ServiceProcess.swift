@@ -73,8 +73,8 @@ final class ServiceProcess: Sendable {
             return try String(contentsOfFile: logFile, encoding: .utf8).split(separator: "\n")
                 .first { $0.contains("service: listening") }.map(String.init)
         }
-        port = try Self.port("address=", in: line)
-        opsPort = try Self.port("ops=", in: line)
+        port = try Self.port("address", in: line)
+        opsPort = try Self.port("ops", in: line)
         if waitUntilReady {
             let port = port
             try eventually("the service is ready") {
@@ -89,14 +89,16 @@ final class ServiceProcess: Sendable {
     }
 
     private static func port(_ name: String, in line: String) throws -> UInt16 {
-        guard let range = line.range(of: name),
+        guard let range = line.range(of: "\(name)=") ?? line.range(of: "\"\(name)\":\""),
             let port = UInt16(
-                line[range.upperBound...].prefix { $0 != " " }.split(separator: ":").last ?? "")
+                line[range.upperBound...].prefix { $0 != " " && $0 != "\"" }
+                    .split(separator: ":").last ?? "")
         else { throw TestFailure("no \(name) in \(line)") }
         return port
     }
 
     var id: Int32 { process.id }
+    var isRunning: Bool { process.isRunning }
     var log: String { (try? String(contentsOfFile: logFile, encoding: .utf8)) ?? "" }
 
     /// Ends the process at once.

@@ -69,6 +69,14 @@ final class ClientSocket {
         return Array(buffer.prefix(received))
     }
 
+    /// What has come already; `nil` if nothing has.
+    func receiveWaiting() -> [UInt8]? {
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        let received = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        if received < 0 { return errno == EAGAIN || errno == EWOULDBLOCK ? nil : [] }
+        return Array(buffer.prefix(received))
+    }
+
     /// All that comes until the end.
     func receiveToEnd() throws -> [UInt8] {
         var all: [UInt8] = []
@@ -214,6 +222,13 @@ final class StreamClient {
         guard let bytes = socket.receive(count) else { return false }
         if bytes.isEmpty { isEnded = true } else { consume(bytes) }
         return true
+    }
+
+    /// Takes what has come already; `false` if nothing has.
+    func readWaiting() -> Bool {
+        guard let bytes = socket.receiveWaiting() else { return false }
+        if bytes.isEmpty { isEnded = true } else { consume(bytes) }
+        return !bytes.isEmpty
     }
 
     /// The next message of any kind.

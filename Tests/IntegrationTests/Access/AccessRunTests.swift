@@ -28,7 +28,9 @@ import Testing
             ]
             var model = AccessModel(seed: seed)
             let tokens = (0..<AccessModel.users).map {
-                Issuer.bearer(Issuer.token(model.claims($0)))
+                Issuer.bearer(
+                    Issuer.token(
+                        model.claims($0).merging(["exp": Issuer.now() + 7200]) { $1 }))
             }
             let readers = try Self.open(model, tokens, nodes)
             let reading = WriterThread {

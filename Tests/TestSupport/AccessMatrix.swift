@@ -164,7 +164,7 @@ public enum AccessMatrix {
 
     /// Both tables for docs/security.md.
     public static var markdown: String {
-        let heads = subscribers.map(\.name)
+        let heads = subscribers.map { $0.name.replacing("*", with: "\\*") }
         var lines = [
             "| audience of the event | " + heads.joined(separator: " | ") + " |",
             "| --- |" + heads.map { _ in " :-: |" }.joined(),

@@ -20,7 +20,9 @@ public struct CompactToken: Sendable {
             throw AuthenticationError(
                 .malformed, "The token has more than \(Self.maximumBytes) bytes.")
         }
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        let parts = text.utf8.split(
+            separator: UInt8(ascii: "."), omittingEmptySubsequences: false
+        ).map { Substring($0) }
         guard parts.count == 3 else {
             throw AuthenticationError(
                 .malformed, "The token is not a JWT: three parts with dots between them.")

@@ -19,6 +19,14 @@ public struct TokenIdentity: Sendable, Hashable {
         self.tokenID = tokenID
         self.issuedAt = issuedAt
     }
+
+    /// Byte for byte: see `ExactText`.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.issuedAt == right.issuedAt
+            && left.user.map(ExactText.init) == right.user.map(ExactText.init)
+            && left.session.map(ExactText.init) == right.session.map(ExactText.init)
+            && left.tokenID.map(ExactText.init) == right.tokenID.map(ExactText.init)
+    }
 }
 
 /// The bearer of a token that was found good, and what it may do.

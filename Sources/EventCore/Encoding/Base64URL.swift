@@ -3,6 +3,13 @@ public enum Base64URL {
     private static let alphabet = Array(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 
+    /// What each character stands for; -1 for none.
+    private static let values: [Int8] = {
+        var values = [Int8](repeating: -1, count: 256)
+        for (value, character) in alphabet.enumerated() { values[Int(character)] = Int8(value) }
+        return values
+    }()
+
     /// Writes bytes.
     public static func encode(_ bytes: some Sequence<UInt8>) -> String {
         var text: [UInt8] = []
@@ -23,12 +30,14 @@ public enum Base64URL {
     /// Reads bytes; `nil` unless the text is exactly what `encode` would write, so that no two texts
     /// stand for one value.
     public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+        let characters = Array(text.utf8)
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count * 3 / 4)
+        bytes.reserveCapacity(characters.count * 3 / 4)
         var (bits, count) = (0, 0)
-        for character in text.utf8 {
-            guard let value = value(of: character) else { return nil }
-            bits = bits << 6 | value
+        for character in characters {
+            let value = values[Int(character)]
+            guard value >= 0 else { return nil }
+            bits = bits << 6 | Int(value)
             count += 6
             if count >= 8 {
                 count -= 8
@@ -38,16 +47,5 @@ public enum Base64URL {
         }
         // Six bits over: a character too many. Bits over that are not zero: another spelling.
         return count < 6 && bits == 0 ? bytes : nil
-    }
-
-    private static func value(of character: UInt8) -> Int? {
-        switch character {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): Int(character) - 65
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): Int(character) - 97 + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): Int(character) - 48 + 52
-        case UInt8(ascii: "-"): 62
-        case UInt8(ascii: "_"): 63
-        default: nil
-        }
     }
 }

@@ -5,20 +5,18 @@ open class HubMember {
     /// Whether it lets all types and keys through: kept here, so that for most events nothing else of
     /// the subscription is touched.
     private final let isOpen: Bool
-    /// Whom the token names by which it is open; `nil` with `auth=none`.
-    public final let identity: TokenIdentity?
     final var membership: AudienceIndex<HubMember>.Membership?
     /// Where the member stands in its hub, -1 if it does not.
     final var place = -1
     /// Whether events of the present block were delivered.
     final var isTouched = false
-    /// How often in a row it could not be found out whether the session is open.
-    final var unansweredChecks = 0
+    /// By whose token it is open; `nil` with `auth=none`.
+    final let bearer: Bearer?
 
     /// Creates a member that is in no hub yet.
     public init(subscription: Subscription, identity: TokenIdentity? = nil) {
         self.subscription = subscription
-        self.identity = identity
+        bearer = identity.map(Bearer.init)
         isOpen = subscription.isOpen
     }
 

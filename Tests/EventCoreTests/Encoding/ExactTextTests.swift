@@ -29,6 +29,52 @@ import Testing
         #expect(!table.refuses(TokenIdentity(user: Self.decomposed)))
         #expect(LabelPattern(Self.composed).matches(held))
         #expect(!LabelPattern(Self.composed).matches(other))
+        #expect(TokenIdentity(user: Self.composed) != TokenIdentity(user: Self.decomposed))
+        let identities: Set = [
+            TokenIdentity(tokenID: Self.composed), TokenIdentity(tokenID: Self.decomposed),
+        ]
+        #expect(identities.count == 2, "each is asked about")
+    }
+
+    /// The index is all that stands between an event and a stream that lets all types and keys through.
+    @Test func `the index tells two spellings of a pattern apart`() throws {
+        final class Member {}
+        let (composed, decomposed) = (Member(), Member())
+        var index = AudienceIndex<Member>()
+        var memberships = [
+            index.insert(composed, reach: .labels([], contextPrefixes: ["\u{e9}"])),
+            index.insert(decomposed, reach: .labels([], contextPrefixes: ["e\u{301}"])),
+        ]
+        func found(_ name: String) throws -> [ObjectIdentifier] {
+            var found: [ObjectIdentifier] = []
+            index.forEach(concernedBy: [try #require(AudienceLabel(.context, name))]) {
+                found.append(ObjectIdentifier($0))
+            }
+            return found
+        }
+        #expect(try found("\u{e9}-7") == [ObjectIdentifier(composed)])
+        #expect(try found("e\u{301}-7") == [ObjectIdentifier(decomposed)])
+        index.remove(memberships.removeFirst())
+        #expect(try found("\u{e9}-7").isEmpty)
+        #expect(try found("e\u{301}-7") == [ObjectIdentifier(decomposed)])
+        let both = Member()
+        _ = index.insert(both, reach: .labels([], contextPrefixes: ["\u{e9}", "e\u{301}"]))
+        #expect(try found("\u{e9}") == [ObjectIdentifier(both)])
+        #expect(try found("e\u{301}").count == 2)
+    }
+
+    /// U+0600 binds to what follows: with the star it is one character, which must not go as a whole.
+    @Test func `only the star of a pattern stands for the rest`() throws {
+        var claims = TokenClaims(expiresAt: 0)
+        claims.contexts = ["\u{600}*", "a\u{600}*"]
+        let grants = Grants(claims)
+        #expect(
+            grants.contextPrefixes.map { Array($0.utf8) } == [[0xD8, 0x80], [0x61, 0xD8, 0x80]])
+        #expect(!grants.grantsContext("b") && !grants.grantsContext("a"))
+        #expect(grants.grantsContext("a\u{600}b"))
+        let pattern = LabelPattern("context:\u{600}*")
+        #expect(!pattern.matches(try #require(AudienceLabel("context:x"))))
+        #expect(pattern.matches(try #require(AudienceLabel("context:\u{600}x"))))
     }
 }
 

@@ -382,7 +382,13 @@ public final class StreamSession: HubMember {
         guard !isClosed else { return }
         send(.end(reason, at: currentCursor, retry: retryMilliseconds), now)
         transport.noted(.ended(reason))
-        if reason == .slow { flush(now) }
-        if !isClosed { transport.end(afterQueue: reason != .slow) }
+        switch reason {
+        case .lifetime, .shutdown:
+            transport.end(afterQueue: true)
+        case .slow, .revoked, .expired:
+            // What is queued may take for ever, and nobody may go on reading for ever.
+            flush(now)
+            if !isClosed { transport.end(afterQueue: sink.unsentBytes == 0) }
+        }
     }
 }

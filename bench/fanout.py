@@ -5,15 +5,17 @@ from lab import Cluster, Driver, median, ratio
 from peers import Bare, Nchan, Ours, PgSse
 
 
-def measure(peer, streams, events, batches, rate, dense=True):
-    """Opens streams, sends `batches` times so many events, and returns CPU a delivery and latencies, read before
-    the streams are closed: closing ten thousand sockets costs too."""
-    arguments = ["--dense"] if dense else []
+def measure(peer, streams, events, batches, rate, dense=True, arguments=()):
+    """Opens streams, sends `batches` times so many events, and returns CPU a stream opened, CPU a delivery and
+    latencies, read before the streams are closed: closing ten thousand sockets costs too."""
+    arguments = [*arguments, "--dense"] if dense else arguments
+    closed = peer.server.cpu_seconds()
     with Driver(peer.url(), streams, *arguments) as driver:
         driver.wait_open()
         time.sleep(1)
         driver.tell("measure")
         cpu = peer.server.cpu_seconds()
+        open_us = (cpu - closed) / streams * 1e6
         began = time.monotonic()
         for number in range(batches):
             peer.send(events)
@@ -23,8 +25,8 @@ def measure(peer, streams, events, batches, rate, dense=True):
         if report["events"] != streams * batches * events or report["inversions"] or report["gaps"]:
             raise SystemExit(f"{type(peer).__name__}: not all came, or not in order: {report}")
         return {"us": cpu / report["events"] * 1e6, "p50_ms": report["p50_ms"], "p99_ms": report["p99_ms"],
-                "last_p50_ms": report["last_p50_ms"], "frame_bytes": report["bytes"] / report["events"],
-                "kilobytes": peer.server.kilobytes()}
+                "open_us": open_us, "last_p50_ms": report["last_p50_ms"], "kilobytes": peer.server.kilobytes(),
+                "frame_bytes": report["bytes"] / report["events"]}
 
 
 def interleaved(count, makers, body):

@@ -117,13 +117,14 @@ class Process:
 class Service(Process):
     """A running event-service, ready."""
 
-    def __init__(self, url, *arguments):
+    def __init__(self, url, *arguments, auth="none"):
+        self.auth = auth
         self.port = free_port()
         self.ops_port = free_port()
         self.log = tempfile.NamedTemporaryFile("w+", prefix="event-service-bench.", suffix=".log")
         super().__init__(
             [BINARY, "serve", "--listen", f"127.0.0.1:{self.port}", "--ops-listen", f"127.0.0.1:{self.ops_port}",
-             "--auth", "none", "--log-level", "warning", "--drain", "0", "--database-url", url, *arguments],
+             "--auth", auth, "--log-level", "warning", "--drain", "0", "--database-url", url, *arguments],
             stderr=self.log)
         wait_for(f"http://127.0.0.1:{self.port}/readyz")
 

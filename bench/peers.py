@@ -28,8 +28,8 @@ class Ours:
     # What is published makes frames of 226 bytes.
     PAYLOAD = "x" * 60
 
-    def __init__(self, cluster, *arguments):
-        self.server = Service(cluster.url, *arguments)
+    def __init__(self, cluster, *arguments, **options):
+        self.server = Service(cluster.url, *arguments, **options)
         self.session = psycopg2.connect(cluster.url)
         self.session.autocommit = True
         self.cursor = self.session.cursor()

@@ -53,7 +53,7 @@ class ChromiumTest(ServiceTest):
         """Presses the button, if the client has not tried by itself meanwhile."""
         page.evaluate("document.querySelector('.es-hint button')?.click()")
 
-    def expect_phase(self, page, phase, seconds=30):
+    def expect_phase(self, page, phase, seconds=60):
         page.wait_for_selector(f".es-connection[data-phase={phase}]", timeout=seconds * 1000)
 
     def client(self, page, options=""):
@@ -75,7 +75,7 @@ class ChromiumTest(ServiceTest):
     def status(self, page):
         return page.evaluate("stream.getStatus()")
 
-    def expect_status(self, page, name, value, seconds=30):
+    def expect_status(self, page, name, value, seconds=60):
         return until(f"{name} is {value}", lambda: self.status(page)[name] == value, seconds)
 
     def picture(self, page, name, full=False):

@@ -18,7 +18,7 @@ SERVER = os.environ["DATABASE_URL"].rsplit("/", 1)[0]
 names = itertools.count()
 
 
-def until(what, check, seconds=30.0, pause=0.02):
+def until(what, check, seconds=60.0, pause=0.02):
     """What `check` gives once that is true, within a generous while."""
     end = time.monotonic() + seconds
     while True:

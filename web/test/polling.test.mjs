@@ -27,13 +27,20 @@ async function failing(t, options) {
   (await server.next()).answer(500);
   await passWait();
   (await server.next()).answer(500);
-  return { ...started, seen };
+  /** Polling has begun: the stream is tried once more, at once, and fails; then it is left alone for long. */
+  const failAgain = async () => {
+    const exchange = await server.next();
+    assert.ok(!isHistory(exchange), 'history answers again, so may the stream');
+    exchange.answer(500);
+    await until('a wait', () => stream.getStatus().retryAt);
+  };
+  return { ...started, seen, failAgain };
 }
 
 const isHistory = (exchange) => exchange.url.pathname === '/api/v1/events/history';
 
 test('after afterFailures failures history is read at intervals, with the same cursor and filters', async (t) => {
-  const { server, stream, seen, clock, phase } = await failing(t, {
+  const { server, stream, seen, clock, phase, failAgain } = await failing(t, {
     filters: { type: 'a*' },
     cursor: { load: () => '1-3', save() {} },
     token: () => 'a.b.c',
@@ -54,6 +61,7 @@ test('after afterFailures failures history is read at intervals, with the same c
   await until('the id', () => stream.getStatus().lastEventId === '1-8');
   assert.deepEqual(seen, [['1-4', '1-4'], ['1-5', '1-5']]);
   assert.equal(stream.getStatus().health, 'degraded');
+  await failAgain();
   await clock.advance(5000);
   const next = await server.next();
   assert.ok(isHistory(next));
@@ -61,13 +69,13 @@ test('after afterFailures failures history is read at intervals, with the same c
 });
 
 test('the stream is tried meanwhile, and takes over without a loss or a double', async (t) => {
-  const { server, stream, seen, clock, phase } = await failing(t, { since: 'earliest' });
+  const { server, stream, seen, clock, phase, failAgain } = await failing(t, { since: 'earliest' });
   const first = await server.next();
   assert.equal(first.url.searchParams.get('since'), 'earliest');
   first.answer(200, page([event('1-1')], '1-1'));
   await phase('polling');
   await until('the first', () => seen.length === 1);
-  await until('a wait', () => stream.getStatus().retryAt);
+  await failAgain();
   assert.equal(stream.getStatus().retryAt - clock.now(), 30_000);
   let exchange;
   for (let count = 0; !exchange; count++) {
@@ -90,7 +98,7 @@ test('the stream is tried meanwhile, and takes over without a loss or a double',
 });
 
 test('when history fails too, the stream is tried as often as without it', async (t) => {
-  const { server, stream, phase, clock, passWait } = await failing(t);
+  const { server, stream, phase, clock, passWait, failAgain } = await failing(t);
   (await server.next()).answer(503);
   await phase('waiting');
   assert.ok(stream.getStatus().retryAt - clock.now() <= 2000);
@@ -98,6 +106,7 @@ test('when history fails too, the stream is tried as often as without it', async
   (await server.next()).answer(500);
   (await server.next()).answer(200, page([], '1-1'));
   await phase('polling');
+  await failAgain();
   await clock.advance(5000);
   (await server.next()).answer(500);
   // Polling has failed: the stream is tried at once.

@@ -123,7 +123,7 @@ export function createStream<E = Record<string, any>>(options: ClientOptions<E>)
       const mine = core.run;
       core.waiting += 1;
       return inbox = inbox.then(() =>
-        guard('reading frames', async () => {
+        guard('reading', async () => {
           core.waiting -= 1;
           const { after } = batch;
           // A stream that began elsewhere may be ahead of what this tab has.

@@ -42,6 +42,8 @@ export function connect(core: Core, heard: string | null): Connection {
   let failures = 0;
   /** What the service asks for at least between two attempts. */
   let retryMs = 0;
+  /** The same, after the last attempt. */
+  let floor = 0;
   /** 0: it means nothing. */
   let silence = silenceMs ?? defaultSilence;
   let aliveAt = clock.now();
@@ -179,9 +181,9 @@ export function connect(core: Core, heard: string | null): Connection {
   /** How long to wait after a stream has ended; `null` where that is for good. */
   function delayAfter(outcome: Outcome, end: string): number | null {
     const error: StreamError | null = end ? null : outcome ??
-      { code: 'ended', message: 'The stream was closed' };
+      { code: 'ended', message: 'Stream closed' };
     const status = outcome?.status ?? 0;
-    const floor = Math.max(retryMs, outcome?.retryAfterMs ?? 0);
+    floor = Math.max(retryMs, outcome?.retryAfterMs ?? 0);
     const delay = backoffDelay(backoff, failures, floor, core.random());
     const give = (reason: StreamError) => {
       stop();
@@ -246,7 +248,9 @@ export function connect(core: Core, heard: string | null): Connection {
       let delay = delayAfter(outcome, end);
       if (delay === null) return;
       if (hasFallback && failures >= fallback.afterFailures) {
-        if (isPolling || await poll().catch(() => false)) delay = fallback.retryStreamMs;
+        if (isPolling) delay = fallback.retryStreamMs;
+        // Where history answers again the stream may, too: at once, unless it is to be left alone.
+        else if (await poll().catch(() => false)) delay = floor && delay;
       }
       if (!delay || isOffline()) continue;
       show({ phase: isPolling ? 'polling' : 'waiting', retryAt: clock.now() + delay });

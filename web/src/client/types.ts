@@ -132,7 +132,7 @@ export interface FallbackOptions {
   everyMs?: number;
   /** After how many failed attempts it begins; 3. */
   afterFailures?: number;
-  /** How often the stream is tried meanwhile; 30,000 ms. */
+  /** How often the stream is tried meanwhile, after a first time at once; 30,000 ms. */
   retryStreamMs?: number;
 }
 

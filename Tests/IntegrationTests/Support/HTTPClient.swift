@@ -168,9 +168,10 @@ final class StreamClient {
 
     init(
         _ port: UInt16, _ query: String = "", lastEventID: String? = nil, fields: [String] = [],
-        version: String = "1.1", isSlow: Bool = false
+        version: String = "1.1", isSlow: Bool = false, timeout: Int = 20
     ) throws {
-        socket = try ClientSocket(port: port, receiveBuffer: isSlow ? 128 << 10 : nil)
+        socket = try ClientSocket(
+            port: port, timeout: timeout, receiveBuffer: isSlow ? 128 << 10 : nil)
         var head = "GET /api/v1/events/stream?\(query) HTTP/\(version)\r\nHost: localhost\r\n"
         for field in fields + (lastEventID.map { ["Last-Event-ID: \($0)"] } ?? []) {
             head += field + "\r\n"

@@ -53,13 +53,18 @@ final class ServiceProcess: Sendable {
     /// Starts the service on free ports, by default without tokens.
     init(
         database: String, _ arguments: [String] = [], auth: String? = "none",
-        environment: [String: String] = [:], waitUntilReady: Bool = true
+        environment: [String: String] = [:], descriptorLimit: Int? = nil,
+        waitUntilReady: Bool = true
     ) throws {
+        let limiter = descriptorLimit.map {
+            ["/usr/bin/prlimit", "--nofile=\($0):\($0)"]
+        }
         let logFile = FileManager.default.temporaryDirectory.path + "/event-service-\(UUID()).log"
         self.logFile = logFile
+        let command = (limiter ?? []) + [ToolRun.executable.path]
         let process = try ChildProcess(
-            ToolRun.executable.path,
-            [
+            command[0],
+            Array(command.dropFirst()) + [
                 "serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--database-url",
                 database,
             ]
@@ -125,6 +130,11 @@ final class ServiceProcess: Sendable {
         return line.flatMap { Int($0.split(whereSeparator: { !$0.isNumber }).first ?? "") } ?? 0
     }
 
+    /// How many descriptors the process has open.
+    func descriptorCount() throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/fd").count
+    }
+
     /// The processor time that the process has used, in hundredths of a second.
     func ticks() throws -> Int {
         let stat = try String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8)
@@ -136,7 +146,7 @@ final class ServiceProcess: Sendable {
 /// Asks until there is an answer, for at most a generous while.
 @discardableResult
 func eventually<Value>(
-    _ what: String, within seconds: Double = 30, _ body: () throws -> Value?
+    _ what: String, within seconds: Double = 60, _ body: () throws -> Value?
 ) throws -> Value {
     let deadline = Date().addingTimeInterval(seconds)
     while Date() < deadline {

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run build web check format test fuzz bench clean
+.PHONY: help run build web check format test fuzz bench soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ fuzz: ## the fuzz targets, ten minutes each
 bench: build ## benchmarks, beside what else one could use; SCENARIO="writers latency" runs some
 	@dev/bootstrap bench
 	@bench/run $(SCENARIO)
+
+soak: build ## churn for SECONDS (600), and whether memory and descriptors stay flat
+	@dev/bootstrap bench
+	@bench/soak $(SECONDS)
 
 clean: ## removes what was built
 	rm -rf .build web/dist

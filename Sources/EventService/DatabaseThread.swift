@@ -45,7 +45,7 @@ final class DatabaseThread: Sendable {
             loop: loop, url: configuration.databaseURL, size: configuration.databasePoolSize,
             log: log)
         let reader = LogReader(
-            pool: pool, encoder: encoder,
+            pool: pool, encoder: encoder, ringBytes: configuration.ringBytes,
             access: AccessReader(pool: pool, checker: configuration.sessionCheck, log: log),
             log: log)
         let revocations = RevocationReader(

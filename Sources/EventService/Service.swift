@@ -23,6 +23,7 @@ final class Service {
     private let keys: KeyThread?
     private var listeners: [HTTPListener] = []
     private var signals: SignalReader?
+    private var trim: MemoryTrim?
     private var drainDeadline: LoopTimer?
     private var undrained = 0
 
@@ -88,6 +89,7 @@ final class Service {
         ]
         controlReader = try MailboxReader(control, on: loop) { [unowned self] _ in workerDrained() }
         signals = try SignalReader(on: loop) { [unowned self] in stopAsked(by: $0) }
+        trim = MemoryTrim(on: loop)
         drainDeadline = LoopTimer(loop) { [unowned self] _ in loop.stop() }
         log.info(
             "service: listening",

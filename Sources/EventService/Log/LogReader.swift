@@ -7,20 +7,25 @@ import EventCore
 /// handful of queries. Pages that are being read are waited for together, the newest ones are kept, and
 /// behind a full page the next is read ahead.
 final class LogReader {
-    /// How much is kept of shared pages.
-    private static let cacheBytes = 16 << 20
 
     private let pool: ConnectionPool
     private let encoder: EventEncoder
     private let access: AccessReader
     private let log: Log
+    /// How much is kept of shared pages.
+    private let cacheBytes: Int
     /// The history to which positions belong; `nil` before the first attachment.
     private var history: EpochHistory?
     private var cache: [(after: Int64, page: LogPage)] = []
     private var waiting: [Int64: [(LogReply) -> Void]] = [:]
     private var logRows = LogRows()
 
-    init(pool: ConnectionPool, encoder: EventEncoder, access: AccessReader, log: Log) {
+    /// - Parameter ringBytes: the setting `ring_bytes`; a quarter of it, but from 1 to 16 MiB, is kept of
+    ///   shared pages.
+    init(
+        pool: ConnectionPool, encoder: EventEncoder, ringBytes: Int, access: AccessReader, log: Log
+    ) {
+        cacheBytes = min(max(ringBytes / 4, 1 << 20), 16 << 20)
         self.pool = pool
         self.encoder = encoder
         self.access = access
@@ -85,7 +90,7 @@ final class LogReader {
         cache.removeAll { $0.after == after }
         cache.append((after, page))
         var bytes = cache.reduce(0) { $0 + $1.page.block.byteCount }
-        while bytes > Self.cacheBytes, cache.count > 1 {
+        while bytes > cacheBytes, cache.count > 1 {
             bytes -= cache.removeFirst().page.block.byteCount
         }
     }

@@ -12,7 +12,12 @@
 /// ```
 /// One node is the pump: the one that holds a session lock. It sequences for all; the others read what
 /// its ticks announce. None trusts it: a follower that sees events wait while the head stands still
-/// calls `advance()` itself, and after `deposeAfter` ends the pump's session.
+/// calls `advance()` itself, and then ends the session that should have done it, if that one has kept
+/// its server waiting for `deposeAfter`: its node is frozen, or cut off without a word. Only the server
+/// knows how long, so it decides; one that is merely slow, or was away for a moment, keeps its place.
+///
+/// When `advance()` fails though the connection stands – the disk is full – another connection would
+/// meet the same: the machine keeps this one, streams keep what they have, and it tries again.
 ///
 /// The gate. While the pump is awake, writers do not notify, so it asks again every `batchDelay`. To
 /// sleep it takes the gate exclusively, which succeeds only when no transaction that skipped its
@@ -27,105 +32,6 @@
 /// after the gate was let go only makes the next `advance()` come at once; another node's tick may
 /// arrive before or after its events were read.
 public struct ListenerStateMachine: Sendable {
-    /// The intervals of the listener.
-    public struct Timing: Sendable {
-        /// The setting `batch_max_delay`: how long an awake pump waits between two looks at the inbox.
-        public var batchDelay: Duration
-        /// How long nothing must have come before the pump tries to park.
-        public var parkAfter = Duration.milliseconds(25)
-        /// How often the state of the log is asked for: a fallback for notifications that got lost.
-        public var statusInterval = Duration.seconds(1)
-        /// How long events may wait in the inbox before a follower sequences them itself.
-        public var rescueAfter = Duration.seconds(1)
-        /// How long followers rescue before they end the pump's session.
-        public var deposeAfter = Duration.seconds(20)
-        /// How often the connection proves that it hears notifications.
-        public var probeInterval = Duration.seconds(10)
-        /// How long the proof may take.
-        public var probeTimeout = Duration.seconds(5)
-        /// The delays between attempts to connect.
-        public var retry = Backoff(first: .milliseconds(250), maximum: .seconds(5))
-        /// How many positions a node that was away reads through; from more it jumps to the head, and
-        /// each of its streams catches up by itself.
-        public var longestReadThrough: Int64 = 100_000
-
-        /// Creates the usual intervals.
-        public init(batchDelay: Duration) {
-            self.batchDelay = batchDelay
-        }
-    }
-
-    /// What the connection is asked to do.
-    public enum Request: Sendable, Equatable {
-        /// Open the connection.
-        case connect
-        /// Check the migrations; LISTEN.
-        case prepare
-        /// Call `attach()`.
-        case attach
-        /// Call `status()`, and try to take the pump's lock.
-        case status(claimPump: Bool)
-        /// Call `advance()`, having let the gate go first if it is held.
-        case advance(releasesGate: Bool)
-        /// Try to take the gate exclusively.
-        case claimGate
-        /// Read a page of the log.
-        case read(after: Int64)
-        /// Send a notification to oneself.
-        case probe
-        /// End the session that holds the pump's lock.
-        case deposePump
-    }
-
-    /// What happens next.
-    public enum Action: Sendable, Equatable {
-        /// Send this; its outcome is the next input.
-        case request(Request)
-        /// Nothing until this time or a notification.
-        case wait(until: MonotonicTime)
-        /// Drop the connection, if there is one, and connect again at this time.
-        case reconnect(at: MonotonicTime)
-        /// A request is under way, or the machine has stopped.
-        case none
-    }
-
-    /// What `advance()` returned.
-    public enum Advance: Sendable, Equatable {
-        /// Nothing has committed since.
-        case nothing
-        /// Another session is sequencing.
-        case busy
-        /// Events; `isFull` if more are waiting.
-        case events(first: Int64, last: Int64, isFull: Bool)
-    }
-
-    /// What `status()` returned.
-    public struct Status: Sendable, Equatable {
-        /// The head of the log.
-        public var head: Int64
-        /// For how long the oldest event has waited in the inbox; `nil` if none does.
-        public var waiting: Duration?
-        /// Whether this session holds the pump's lock now.
-        public var holdsPump: Bool
-
-        /// Creates a status.
-        public init(head: Int64, waiting: Duration?, holdsPump: Bool) {
-            self.head = head
-            self.waiting = waiting
-            self.holdsPump = holdsPump
-        }
-    }
-
-    /// A notification that arrived.
-    public enum Notification: Sendable, Equatable {
-        /// A writer found the gate shut.
-        case wake
-        /// A node sequenced up to this position.
-        case tick(head: Int64)
-        /// Our own probe came back.
-        case probe
-    }
-
     /// How the pump looks for events.
     private enum Phase: Sendable, Equatable {
         case awake
@@ -150,8 +56,14 @@ public struct ListenerStateMachine: Sendable {
         var wakeIsPending = false
         /// Events wait and the head stands still: sequence them, whoever the pump is.
         var mustRescue = false
-        var rescuingSince: MonotonicTime?
+        /// This follower had to sequence: has the one who should gone silent?
+        var mustDepose = false
+        /// Since when events wait while the head stands still.
+        var standsSince: MonotonicTime?
         var lastStatusHead: Int64
+        /// Calls of `advance()` in a row that failed.
+        var advanceFailures = 0
+        let attachedAt: MonotonicTime
     }
 
     private enum State: Sendable {
@@ -171,8 +83,14 @@ public struct ListenerStateMachine: Sendable {
     private var head: Int64?
     private var history: EpochHistory?
 
-    /// Whether the connection is attached and has heard its own probe.
+    /// Whether the connection is attached and has heard its own probe lately.
     public private(set) var isVerified = false
+
+    /// When the proof that the connection hears has become too old, unless another one comes.
+    public private(set) var verifiedUntil: MonotonicTime?
+
+    /// Whether events have waited too long while the head stood still: nobody can sequence them.
+    public private(set) var isStalled = false
 
     /// Creates a machine that has no connection yet.
     public init(timing: Timing) {
@@ -225,7 +143,6 @@ public struct ListenerStateMachine: Sendable {
         _ bounds: LogBounds, now: MonotonicTime
     ) -> (head: Int64, next: Action) {
         requestIsUnderWay = false
-        failures = 0
         let position = head ?? bounds.head
         let isContinued = history.map { bounds.history.fork(from: $0) == nil } ?? false
         let jumped =
@@ -234,7 +151,7 @@ public struct ListenerStateMachine: Sendable {
         history = bounds.history
         let attachment = Attachment(
             head: jumped ? bounds.head : position, known: bounds.head, statusDue: now,
-            probeDue: now, lastStatusHead: bounds.head)
+            probeDue: now, lastStatusHead: bounds.head, attachedAt: now)
         head = attachment.head
         state = .attached(attachment)
         return (attachment.head, next(now))
@@ -246,10 +163,14 @@ public struct ListenerStateMachine: Sendable {
         case .stopped: return .none
         // The rest of a connection that was given up already.
         case .waiting where !requestIsUnderWay: return .none
+        // Not at once after attaching: what fails soon after that fails again.
+        case .attached(let attachment) where now - attachment.attachedAt >= timing.retry.maximum:
+            failures = 0
         case .waiting, .connecting, .preparing, .attaching, .attached: break
         }
         requestIsUnderWay = false
-        isVerified = false
+        lostProof()
+        isStalled = false
         failures += 1
         state = .waiting
         return .reconnect(at: now + timing.retry.delay(failures: failures, random: random))
@@ -258,7 +179,12 @@ public struct ListenerStateMachine: Sendable {
     /// The node stops.
     public mutating func stopped() {
         state = .stopped
+        lostProof()
+    }
+
+    private mutating func lostProof() {
         isVerified = false
+        verifiedUntil = nil
     }
 
     // MARK: Attached
@@ -266,34 +192,39 @@ public struct ListenerStateMachine: Sendable {
     /// `status()` returned.
     public mutating func statusReturned(_ status: Status, now: MonotonicTime) -> Action {
         requestIsUnderWay = false
-        return update(now) { [timing] attachment in
+        let action = update(now) { [timing] attachment in
             attachment.statusDue = now + timing.statusInterval
             attachment.known = max(attachment.known, status.head)
             if status.holdsPump, attachment.phase == nil {
                 attachment.phase = .awake
                 attachment.advanceDue = now
                 attachment.parkDue = now + timing.parkAfter
-                attachment.rescuingSince = nil
+                attachment.mustDepose = false
             }
             let headStands = status.head == attachment.lastStatusHead
             attachment.lastStatusHead = status.head
-            guard let waiting = status.waiting else {
-                attachment.rescuingSince = nil
-                return
-            }
+            attachment.standsSince =
+                headStands && status.waiting != nil ? attachment.standsSince ?? now : nil
+            guard let waiting = status.waiting else { return }
             switch attachment.phase {
             case .parked, .parking:
                 // A wake-up got lost, or is on its way.
                 attachment.wakeIsPending = true
             case .awake:
                 break
-            case nil where headStands && waiting >= timing.rescueAfter:
-                attachment.mustRescue = true
-                attachment.rescuingSince = attachment.rescuingSince ?? now
             case nil:
-                break
+                attachment.mustRescue = headStands && waiting >= timing.rescueAfter
             }
         }
+        isStalled = isStalled(now: now)
+        return action
+    }
+
+    private func isStalled(now: MonotonicTime) -> Bool {
+        guard case .attached(let attachment) = state, let since = attachment.standsSince else {
+            return false
+        }
+        return now - since >= timing.stalledAfter
     }
 
     /// `advance()` returned; the result says whether its events go on from the head and are to be
@@ -304,7 +235,9 @@ public struct ListenerStateMachine: Sendable {
         requestIsUnderWay = false
         var deliver = false
         let action = update(now) { [timing] attachment in
+            attachment.mustDepose = attachment.mustDepose || attachment.mustRescue
             attachment.mustRescue = false
+            attachment.advanceFailures = 0
             attachment.advanceDue = now + timing.batchDelay
             switch advance {
             case .events(let first, let last, let isFull):
@@ -326,6 +259,21 @@ public struct ListenerStateMachine: Sendable {
             }
         }
         return (deliver, action)
+    }
+
+    /// `advance()` failed in a way that leaves the connection sound.
+    public mutating func advanceFailed(now: MonotonicTime, random: Double) -> Action {
+        requestIsUnderWay = false
+        return update(now) { [timing] attachment in
+            attachment.mustRescue = false
+            attachment.advanceFailures += 1
+            attachment.advanceDue =
+                now
+                + timing.advanceRetry.delay(failures: attachment.advanceFailures, random: random)
+            attachment.parkDue = attachment.advanceDue + timing.parkAfter
+            // What waits has to be looked for again: not the time to hold the gate.
+            if attachment.phase == .parking { attachment.wakeIsPending = true }
+        }
     }
 
     /// The gate was taken, or could not be.
@@ -364,15 +312,18 @@ public struct ListenerStateMachine: Sendable {
         return update(now) { _ in }
     }
 
-    /// The pump's session was told to end.
+    /// A silent session was told to end, or none was silent.
     public mutating func deposeReturned(now: MonotonicTime) -> Action {
         requestIsUnderWay = false
-        return update(now) { $0.rescuingSince = now }
+        return update(now) { _ in }
     }
 
     /// A notification arrived, at any time.
     public mutating func notified(_ notification: Notification, now: MonotonicTime) -> Action {
-        if notification == .probe, isAttached { isVerified = true }
+        if notification == .probe, isAttached {
+            isVerified = true
+            verifiedUntil = now + timing.verifiedFor
+        }
         return update(now) { attachment in
             switch notification {
             case .wake:
@@ -396,6 +347,12 @@ public struct ListenerStateMachine: Sendable {
             return failed(now: now, random: random)
         }
         return next(now)
+    }
+
+    /// The time `verifiedUntil` may have come: whatever is under way, the node has heard nothing.
+    public mutating func verificationExpired(now: MonotonicTime) {
+        guard let until = verifiedUntil, now >= until else { return }
+        lostProof()
     }
 
     private mutating func update(
@@ -438,8 +395,9 @@ public struct ListenerStateMachine: Sendable {
         if attachment.phase == .parking || attachment.mustRescue {
             return send(.advance(releasesGate: false))
         }
-        if let since = attachment.rescuingSince, now - since >= timing.deposeAfter {
-            return send(.deposePump)
+        if attachment.mustDepose {
+            attachment.mustDepose = false
+            return send(.deposePump(silentFor: timing.deposeAfter))
         }
         if now >= attachment.statusDue {
             return send(.status(claimPump: attachment.phase == nil))

@@ -160,6 +160,8 @@ public enum UnreadyReason: String, Sendable, CaseIterable {
     case migrations
     /// The listener has not heard its own probe.
     case listener
+    /// Events wait that nobody can sequence: the log's disk is full, for example.
+    case sequencer
     /// The service is about to stop.
     case draining
 

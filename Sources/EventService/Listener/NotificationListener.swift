@@ -13,6 +13,8 @@ final class NotificationListener {
     private var machine: ListenerStateMachine
     private var logRows = LogRows()
     private var timer: LoopTimer?
+    /// Fires when the proof that the connection hears is too old, whatever it waits for.
+    private var verificationTimer: LoopTimer?
     private var random = SystemRandomNumberGenerator()
     private var epoch: Int64?
     private var missingMigrations = false
@@ -47,6 +49,11 @@ final class NotificationListener {
             if case .reconnect = action { isDeaf() }
             perform(action)
         }
+        verificationTimer = LoopTimer(loop) { [unowned self] now in
+            machine.verificationExpired(now: now)
+            if !machine.isVerified { lossReason = .listener }
+            reportHealth()
+        }
     }
 
     /// Connects, and stays connected.
@@ -58,6 +65,7 @@ final class NotificationListener {
     func stop() {
         machine.stopped()
         timer?.cancel()
+        verificationTimer?.cancel()
         connection.close()
     }
 
@@ -91,22 +99,26 @@ final class NotificationListener {
         case .claimGate: claimGate()
         case .read(let position): read(after: position)
         case .probe: probe()
-        case .deposePump: deposePump()
+        case .deposePump(let silence): deposePump(silentFor: silence)
         }
     }
 
-    /// Runs a query; a failure of any ends the connection.
+    /// Runs a query. A failure of any ends the connection, but for one that may pass where
+    /// `onPassing` is given.
     private func run(
         _ operation: String, _ sql: String, _ parameters: [String?] = [],
         preparedName: String? = nil, timeout: Duration = .seconds(10),
-        then body: @escaping (borrowing Rows) -> Void
+        onPassing: ((DatabaseError) -> Void)? = nil, then body: @escaping (borrowing Rows) -> Void
     ) {
         let query = Query(
             operation, sql, parameters, preparedName: preparedName, timeout: timeout)
         connection.run(query) { [weak self] outcome in
             switch consume outcome {
-            case .rows(let rows): body(rows)
-            case .failed(let error): self?.failed(error)
+            case .rows(let rows):
+                body(rows)
+            case .failed(let error):
+                if let onPassing, error.mayPass { return onPassing(error) }
+                self?.failed(error)
             }
         }
     }
@@ -252,7 +264,11 @@ final class NotificationListener {
         run(
             "sequence", "SELECT * FROM event_service.advance($1, $2, $3)",
             [String(batchMaxEvents), String(Self.maximumBytes), String(releasesGate)],
-            preparedName: "advance", timeout: .seconds(60)
+            preparedName: "advance", timeout: .seconds(30),
+            onPassing: { [unowned self] error in
+                log.warning("listener: cannot sequence", ["error": error.description])
+                perform(machine.advanceFailed(now: loop.now, random: nextRandom()))
+            }
         ) { [unowned self] rows in
             guard rows.count > 0 else { return advanced([], .nothing) }
             guard !rows.isNull(0, 0) else { return advanced([], .busy) }
@@ -333,16 +349,23 @@ final class NotificationListener {
         }
     }
 
-    private func deposePump() {
-        log.warning("listener: ends the session that should sequence and does not")
+    /// Ends the session that holds the pump's or the sequencer's lock, if its server has waited for it
+    /// for so long: idle, or in the middle of an answer that nobody takes.
+    private func deposePump(silentFor silence: Duration) {
         run(
-            "end the pump's session",
+            "end a silent pump's session",
             """
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted \
-            AND classid = 1163284052 AND objid IN (2, 3) AND pid <> pg_backend_pid() \
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        ) { [unowned self] _ in
+            SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+            WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 1163284052 \
+            AND l.objid IN (2, 3) AND l.pid <> pg_backend_pid() \
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            AND (a.state <> 'active' OR a.wait_event_type = 'Client') \
+            AND a.state_change < clock_timestamp() - $1::interval
+            """, ["\(silence.wholeMilliseconds) milliseconds"]
+        ) { [unowned self] rows in
+            if rows.count > 0 {
+                log.warning("listener: ended the session that should sequence and was silent")
+            }
             perform(machine.deposeReturned(now: loop.now))
         }
     }
@@ -360,13 +383,19 @@ final class NotificationListener {
             revocations.notified()
         default:
             perform(machine.notified(.probe, now: loop.now))
+            if let until = machine.verifiedUntil { verificationTimer?.set(at: until) }
         }
     }
 
+    /// A connection that stands is not ready before it has heard its own probe, nor while events wait
+    /// that nobody can sequence.
+    private var unreadyReasons: [UnreadyReason] {
+        if machine.isVerified { return machine.isStalled ? [.sequencer] : [] }
+        return missingMigrations ? [.migrations] : [lossReason]
+    }
+
     private func reportHealth() {
-        // A connection that stands is not ready before it has heard its own probe.
-        let reasons: [UnreadyReason] =
-            machine.isVerified ? [] : missingMigrations ? [.migrations] : [lossReason]
+        let reasons = unreadyReasons
         guard reasons != lastHealth else { return }
         lastHealth = reasons
         onHealth(reasons)

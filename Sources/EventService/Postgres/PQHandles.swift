@@ -38,6 +38,15 @@ struct DatabaseError: Error, CustomStringConvertible, Sendable {
         // Class 57P: the server is stopping, or an operator ended the session.
         sqlState.map { $0.hasPrefix("57P") || $0.hasPrefix("08") } ?? true
     }
+
+    /// Whether the connection is sound, and the same statement may succeed on it later: the disk is
+    /// full, a lock was not to be had, time ran out, two made one partition.
+    var mayPass: Bool {
+        guard let sqlState else { return false }
+        // Classes: 23 and 42P07 a duplicate, 40 rolled back, 53 no resources, 58 the system failed.
+        return ["23", "40", "53", "58"].contains { sqlState.hasPrefix($0) }
+            || ["42P07", "55P03", "57014"].contains(sqlState)
+    }
 }
 
 /// A libpq connection that is finished exactly once.

@@ -186,55 +186,169 @@ import Testing
                 == .request(.advance(releasesGate: false)))
     }
 
-    /// Lets a follower live for some seconds in which events always wait, and returns how often it
-    /// sequenced, and when it ended the pump's session.
+    /// Lets a follower live for some seconds in which `waiting` says for how long events have waited,
+    /// and returns when it sequenced, when it asked for the silent one's end, and when it was stalled.
+    /// Sequencing has this outcome every time, or fails.
     private static func live(
-        _ machine: inout Machine, seconds: ClosedRange<Int>, headMoves: Bool
-    ) -> (rescues: Int, deposed: Int?) {
-        var (rescues, deposed, head) = (0, Int?.none, Int64(10))
+        _ machine: inout Machine, seconds: ClosedRange<Int>, outcome: Machine.Advance? = .busy,
+        waiting: (Int) -> (head: Int64, milliseconds: Int?)
+    ) -> (rescues: [Int], deposals: [Int], stalled: [Int]) {
+        var (rescues, deposals, stalled): ([Int], [Int], [Int]) = ([], [], [])
         for second in seconds {
             // A little later each time: what is due a second after an answer is due then.
             let now = time(second * 1001)
-            if headMoves { head += 1000 }
+            let (head, milliseconds) = waiting(second)
             var action = machine.waitEnded(now: now, random: 0)
             while case .request(let request) = action {
                 switch request {
                 case .status:
-                    action = machine.statusReturned(status(head, waiting: 90_000), now: now)
+                    action = machine.statusReturned(status(head, waiting: milliseconds), now: now)
                 case .advance:
-                    rescues += 1
-                    action = machine.advanceReturned(.busy, now: now).next
+                    rescues.append(second)
+                    action =
+                        outcome.map { machine.advanceReturned($0, now: now).next }
+                        ?? machine.advanceFailed(now: now, random: 0.5)
                 case .read:
                     action = machine.pageReturned(last: head, bounds: (head, 1), now: now).next
                 case .probe:
                     _ = machine.notified(.probe, now: now)
                     action = machine.probeReturned(isSound: true, now: now, random: 0)
-                case .deposePump:
-                    deposed = deposed ?? second
+                case .deposePump(let silence):
+                    #expect(silence == .seconds(20))
+                    deposals.append(second)
                     action = machine.deposeReturned(now: now)
                 case .connect, .prepare, .attach, .claimGate:
                     Issue.record("unexpected \(request)")
-                    return (rescues, deposed)
+                    return (rescues, deposals, stalled)
                 }
             }
+            if machine.isStalled { stalled.append(second) }
         }
-        return (rescues, deposed)
+        return (rescues, deposals, stalled)
     }
 
-    @Test func `a follower sequences when nobody does, and in the end ends who should`() throws {
+    @Test func `a follower sequences when nobody does, and asks to end who should and is silent`()
+        throws
+    {
         var machine = try Self.attached()
         _ = machine.statusReturned(Self.status(10), now: Self.time(0))
-        let (rescues, deposed) = Self.live(&machine, seconds: 1...25, headMoves: false)
-        #expect(rescues >= 20)
-        #expect(deposed == 21, "20 s after the first rescue")
+        let life = Self.live(&machine, seconds: 1...25) { _ in (10, 90_000) }
+        #expect(life.rescues == Array(1...25))
+        #expect(life.deposals == life.rescues, "whether it has been silent, the server knows")
+        #expect(life.stalled == Array(16...25), "15 s after the first look at a head that stands")
+    }
+
+    @Test func `one event in a while is enough to find a silent pump`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        // Every tenth second an event waits, and is rescued a second later.
+        let life = Self.live(&machine, seconds: 1...40, outcome: .nothing) {
+            $0 % 10 == 1 ? (10, 1500) : (10, nil)
+        }
+        #expect(life.rescues == [1, 11, 21, 31])
+        #expect(life.deposals == life.rescues)
+        #expect(life.stalled.isEmpty)
+    }
+
+    @Test func `a pump that was away for a moment keeps its place, though events always wait`()
+        throws
+    {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        let life = Self.live(&machine, seconds: 1...60) { second in
+            // The head stands for two seconds, and moves ever after.
+            (second <= 2 ? 10 : 10 + Int64(second) * 1000, 1200)
+        }
+        #expect(life.rescues == [1, 2])
+        #expect(life.deposals == [1, 2])
+        #expect(life.stalled.isEmpty)
     }
 
     @Test func `a pump whose head moves is at work, however long events wait`() throws {
         var machine = try Self.attached()
         _ = machine.statusReturned(Self.status(10), now: Self.time(0))
-        let (rescues, deposed) = Self.live(&machine, seconds: 1...60, headMoves: true)
-        #expect(rescues == 0)
-        #expect(deposed == nil)
+        let life = Self.live(&machine, seconds: 1...60) { (10 + Int64($0) * 1000, 90_000) }
+        #expect(life.rescues.isEmpty)
+        #expect(life.deposals.isEmpty)
+        #expect(life.stalled.isEmpty)
+    }
+
+    @Test
+    func `when sequencing fails the connection stays, and the pump tries again, later and later`()
+        throws
+    {
+        var machine = try Self.pump()
+        var (now, delays): (MonotonicTime, [Int64]) = (Self.time(5), [])
+        _ = machine.waitEnded(now: now, random: 0)
+        for _ in 1...4 {
+            let failed = machine.advanceFailed(now: now, random: 0.999)
+            guard case .wait(let time) = failed else {
+                Issue.record("\(failed)")
+                return
+            }
+            delays.append((time - now).wholeMilliseconds)
+            now = time
+            if delays.count < 4 {
+                #expect(
+                    machine.waitEnded(now: now, random: 0)
+                        == .request(.advance(releasesGate: false)))
+            }
+        }
+        #expect(delays == [99, 199, 399, 295], "the last is the time of the next status")
+        #expect(machine.isAttached)
+        #expect(machine.isVerified)
+    }
+
+    @Test func `when sequencing fails with the gate held, the gate is let go`() throws {
+        var machine = try Self.pump()
+        _ = machine.waitEnded(now: Self.time(30), random: 0)
+        _ = machine.advanceReturned(.nothing, now: Self.time(30))
+        _ = machine.gateClaimReturned(true, now: Self.time(31))
+        #expect(
+            machine.advanceFailed(now: Self.time(32), random: 0.5)
+                == .request(.advance(releasesGate: true)))
+        // An unlock is not undone by the failure of the statement that did it.
+        #expect(
+            machine.advanceFailed(now: Self.time(33), random: 0.5)
+                == .wait(until: Self.time(133)))
+        #expect(!machine.isParked)
+        #expect(
+            machine.waitEnded(now: Self.time(133), random: 0)
+                == .request(.advance(releasesGate: false)))
+        let events = machine.advanceReturned(
+            .events(first: 11, last: 11, isFull: false), now: Self.time(134))
+        #expect(events == (true, .wait(until: Self.time(139))), "there is room again")
+    }
+
+    @Test
+    func `a node whose sequencer fails is not ready after a while, and ready when it goes on`()
+        throws
+    {
+        var machine = try Self.pump()
+        let life = Self.live(&machine, seconds: 1...30, outcome: nil) { _ in (10, 40_000) }
+        #expect(life.stalled == Array(16...30))
+        #expect(life.rescues.count > 10, "it goes on trying")
+        #expect(machine.isVerified)
+        let after = Self.live(&machine, seconds: 31...33) { (10 + Int64($0), 5) }
+        #expect(after.stalled.isEmpty)
+    }
+
+    @Test func `a proof that is too old is none, though a request is under way`() throws {
+        var machine = try Self.pump()
+        #expect(machine.verifiedUntil == Self.time(20_000))
+        #expect(
+            machine.waitEnded(now: Self.time(5), random: 0)
+                == .request(.advance(releasesGate: false)))
+        machine.verificationExpired(now: Self.time(19_999))
+        #expect(machine.isVerified, "another proof has moved the time meanwhile")
+        machine.verificationExpired(now: Self.time(20_000))
+        #expect(!machine.isVerified)
+        #expect(machine.isAttached, "the request has its own time limit")
+        // The answer comes after all, and with it the next proof.
+        #expect(machine.advanceReturned(.nothing, now: Self.time(21_000)).next == .request(.probe))
+        _ = machine.notified(.probe, now: Self.time(21_001))
+        #expect(machine.isVerified)
+        #expect(machine.verifiedUntil == Self.time(41_001))
     }
 
     @Test func `a connection that does not hear its own probe is dropped`() throws {
@@ -280,6 +394,25 @@ import Testing
             guard case .reconnect(let time) = action else { Issue.record("\(action)"); continue }
             #expect((time - .zero).wholeMilliseconds == milliseconds)
         }
+    }
+
+    @Test func `a connection that fails soon after it was attached does not begin anew to count`()
+        throws
+    {
+        var (machine, delays): (Machine, [Int64]) = (try Self.attached(), [])
+        for seconds in [1, 1, 1, 60, 1] {
+            let now = Self.time(seconds * 1000)
+            guard case .reconnect(let time) = machine.failed(now: now, random: 0.999) else {
+                Issue.record("it does not connect again")
+                return
+            }
+            delays.append((time - now).wholeMilliseconds)
+            _ = machine.retryTimeReached()
+            _ = machine.connected()
+            _ = machine.prepared()
+            _ = machine.attached(try Self.bounds(head: 10), now: Self.time(0))
+        }
+        #expect(delays == [249, 499, 999, 249, 499])
     }
 
     @Test(

@@ -108,6 +108,8 @@ CREATE TABLE IF NOT EXISTS event_service.tick (
     tick          bigint PRIMARY KEY,
     snapshot      pg_snapshot NOT NULL,
     last_position bigint      NOT NULL,
+    -- How many batches in a row, up to this one, left some waiting: how long a backlog has been at work.
+    full_batches  int         NOT NULL DEFAULT 0,
     -- When last_position was given. It never goes back, and is not before the time of any event up to
     -- there, so that by a time no event is missed whose clock was ahead.
     at            timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -280,6 +282,11 @@ END $$;
 -- another session is sequencing. Any node may call it, alone in its transaction (autocommit, READ
 -- COMMITTED); what it returns may be delivered once that has committed. With `release_gate` it first
 -- lets the gate go that the session holds: one way to the server instead of two for whoever was woken.
+--
+-- To find the first of what waits takes a look at all of it, so batches of one size would take a time
+-- that grows with the square of a backlog. After four full batches each is twice the one before, up to
+-- 64 × max_rows and 8 × max_bytes; of these only the last event is returned, and the caller reads the
+-- others in the log, page by page.
 CREATE OR REPLACE FUNCTION event_service.advance(max_rows int DEFAULT 1000,
                                                  max_bytes bigint DEFAULT 8388608,
                                                  release_gate boolean DEFAULT false)
@@ -300,6 +307,9 @@ DECLARE
     waiting  int;
     newest   timestamptz;
     moved    int;
+    stride   int;
+    rows     int;
+    budget   bigint;
 BEGIN
     IF release_gate THEN
         PERFORM pg_advisory_unlock(1163284052, 1);
@@ -330,10 +340,13 @@ BEGIN
         RETURN;
     END IF;
 
+    stride := 1 << least(greatest(previous.full_batches - 3, 0), 6);
+    rows := least(max_rows::bigint * stride, event_service.partition_size());
+    budget := max_bytes * least(stride, 8);
     -- In order of the ids, never of the xids: that is the order of the writes, and what was written to
     -- a row first stands first. One row more than wanted tells whether more is waiting.
-    SELECT array_agg(c.tid) FILTER (WHERE c.number <= max_rows AND c.before < max_bytes), count(*),
-           max(c.at) FILTER (WHERE c.number <= max_rows AND c.before < max_bytes)
+    SELECT array_agg(c.tid) FILTER (WHERE c.number <= rows AND c.before < budget), count(*),
+           max(c.at) FILTER (WHERE c.number <= rows AND c.before < budget)
     INTO chosen, waiting, newest
     FROM (
         SELECT q.tid, q.at, row_number() OVER w AS number, sum(q.bytes) OVER w - q.bytes AS before
@@ -345,7 +358,7 @@ BEGIN
             SELECT i.ctid, i.event_id, i.bytes, i.at
             FROM event_service.inbox i
             WHERE late IS NOT NULL AND i.xid = ANY (late)
-            ORDER BY 2 LIMIT max_rows + 1
+            ORDER BY 2 LIMIT rows + 1
         ) q
         WINDOW w AS (ORDER BY q.event_id ROWS UNBOUNDED PRECEDING)
     ) c;
@@ -375,13 +388,15 @@ BEGIN
             RETURNING l.position, l.event_id, l.at, l.bytes, l.op, l.conflate, l.type, l.key,
                       l.audience, l.hidden_from, l.data
         )
-        SELECT * FROM given ORDER BY given.position;
+        SELECT * FROM given
+        WHERE stride = 1 OR given.position = previous.last_position + moved ORDER BY given.position;
         -- With more waiting the old snapshot stays: what it does not cover comes with the next call.
         -- A clock that was set back makes the times of ticks stand still, but not for more than an hour.
-        INSERT INTO event_service.tick (tick, snapshot, last_position, at)
+        INSERT INTO event_service.tick (tick, snapshot, last_position, full_batches, at)
         VALUES (previous.tick + 1,
                 CASE WHEN waiting > moved THEN previous.snapshot ELSE present END,
                 previous.last_position + moved,
+                CASE WHEN waiting > moved THEN previous.full_batches + 1 ELSE 0 END,
                 least(greatest(clock_timestamp(), previous.at, newest), clock_timestamp() + interval '1 hour'));
         PERFORM pg_notify('event_service_tick', (previous.last_position + moved)::text);
     ELSIF high::text::numeric - low::text::numeric > 5000 THEN
@@ -520,15 +535,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- What a node asks once a second: the state of the log, and when the event was captured that waits
--- first in the inbox, in the order of transactions (NULL: none waits).
+-- first in the inbox, in the order of transactions (NULL: none waits). Looks only where advance() would:
+-- an old snapshot, of a backup for example, keeps every row that went through the inbox since.
 CREATE OR REPLACE FUNCTION event_service.status()
 RETURNS TABLE (head bigint, floor bigint, epoch bigint, waiting_since timestamptz, now timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (SELECT t.last_position FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1),
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+    WITH last AS (
+        SELECT t.last_position, t.snapshot FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1
+    )
+    SELECT last.last_position,
            (SELECT f.position FROM event_service.floor f),
            (SELECT max(e.epoch) FROM event_service.epoch e),
-           (SELECT i.at FROM event_service.inbox i ORDER BY i.xid, i.event_id LIMIT 1),
+           coalesce((SELECT i.at FROM event_service.inbox i
+                     WHERE i.xid = ANY (ARRAY(SELECT pg_snapshot_xip(last.snapshot))) LIMIT 1),
+                    (SELECT i.at FROM event_service.inbox i
+                     WHERE i.xid >= pg_snapshot_xmax(last.snapshot) ORDER BY i.xid, i.event_id LIMIT 1)),
            clock_timestamp()
+    FROM last
 $$;
 
 -- The first epoch opens here, so that cursor() has an answer before any node runs.

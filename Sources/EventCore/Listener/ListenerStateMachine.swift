@@ -244,9 +244,11 @@ public struct ListenerStateMachine: Sendable {
                 deliver = first == attachment.head + 1
                 attachment.known = max(attachment.known, last)
                 if deliver { attachment.head = last }
-                if isFull { attachment.advanceDue = now }
+                // Of a backlog's larger batches only the last event comes: more may wait behind it.
+                let mayBeMore = isFull || !deliver
+                if mayBeMore { attachment.advanceDue = now }
                 // Who rescues does so until nothing is left.
-                attachment.mustRescue = isFull && attachment.phase == nil
+                attachment.mustRescue = mayBeMore && attachment.phase == nil
                 attachment.parkDue = now + timing.parkAfter
                 if attachment.phase == .parking || attachment.phase == .parked {
                     attachment.wakeIsPending = true

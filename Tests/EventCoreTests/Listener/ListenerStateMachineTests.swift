@@ -126,7 +126,27 @@ import Testing
             .events(first: 15, last: 16, isFull: false), now: Self.time(6))
         #expect(events == (false, .request(.read(after: 10))))
         let page = machine.pageReturned(last: 16, bounds: (16, 1), now: Self.time(7))
-        #expect(page == (false, .wait(until: Self.time(11))))
+        #expect(
+            page == (false, .request(.advance(releasesGate: false))),
+            "it may have been the last event of a larger batch, with more behind it")
+    }
+
+    @Test func `who rescues a backlog goes on through its larger batches`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10, waiting: 9000), now: Self.time(0))
+        #expect(
+            machine.advanceReturned(
+                .events(first: 11, last: 1010, isFull: true), now: Self.time(1)
+            ).next == .request(.advance(releasesGate: false)))
+        // Of 2000 events the last one alone.
+        let larger = machine.advanceReturned(
+            .events(first: 3010, last: 3010, isFull: false), now: Self.time(2))
+        #expect(larger == (false, .request(.read(after: 1010))))
+        let page = machine.pageReturned(last: 3010, bounds: (3010, 1), now: Self.time(3))
+        #expect(page.next == .request(.advance(releasesGate: false)))
+        #expect(
+            machine.advanceReturned(.nothing, now: Self.time(4)).next
+                == .request(.deposePump(silentFor: .seconds(20))))
     }
 
     @Test func `a parked pump lets the gate go before it looks`() throws {

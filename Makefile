@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run build web check format test fuzz bench soak clean
+.PHONY: help run build web check format test fuzz bench soak chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ bench: build ## benchmarks, beside what else one could use; SCENARIO="writers la
 soak: build ## churn for SECONDS (600), and whether memory and descriptors stay flat
 	@dev/bootstrap bench
 	@bench/soak $(SECONDS)
+
+chaos: build ## ten minutes of faults against real processes; CHAOS_SECONDS, CHAOS_SEED
+	@dev/bootstrap test
+	@dev/chaos
 
 clean: ## removes what was built
 	rm -rf .build web/dist

@@ -7,7 +7,6 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import datetime, timezone
 
 import psycopg2

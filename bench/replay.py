@@ -1,6 +1,5 @@
 """How fast a client that comes back gets what it missed."""
 import time
-import urllib.request
 
 from lab import Cluster, Driver, Service, median
 

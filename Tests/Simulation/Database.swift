@@ -32,6 +32,8 @@ struct DatabaseState {
     var log: [Captured] = []
     var logStart: Int64 = 1
     var tickSnapshot = Snapshot(xmax: 100, inProgress: [])
+    /// How many batches in a row left some waiting.
+    var fullBatches = 0
     var head: Int64 = 0
     var floor: Int64 = 1
     var epochs: [EpochHistory.Entry] = []
@@ -70,6 +72,8 @@ final class Session {
     let number: Int
     private(set) var isAlive = true
     var isListening = false
+    /// When its node last asked it for something.
+    var askedAt = MonotonicTime.zero
     var onNotification: (ListenerStateMachine.Notification) -> Void = { _ in }
     var onLoss: () -> Void = {}
 
@@ -95,6 +99,8 @@ final class Database {
     /// An older copy of it, that may be promoted or restored.
     private(set) var copy: DatabaseState?
     private(set) var isUp = true
+    /// Whether the log's disk takes any more.
+    var hasRoom = true
     private(set) var transactions: [Int64: Transaction] = [:]
     private var sessions: [Session] = []
     private var gateHolder: Session?
@@ -116,6 +122,7 @@ final class Database {
         guard isUp else { return nil }
         lastSession += 1
         let session = Session(number: lastSession)
+        session.askedAt = world.now
         sessions.append(session)
         return session
     }
@@ -130,6 +137,15 @@ final class Database {
     }
 
     var pumpSession: Session? { pumpHolder }
+
+    /// Ends the session of the pump if it has been silent for so long.
+    func endSilentPump(_ silence: Duration, otherThan session: Session) {
+        guard let pump = pumpHolder, pump !== session, world.now - pump.askedAt >= silence else {
+            return
+        }
+        world.count("silent pump deposed")
+        end(pump)
+    }
 
     func randomSession() -> Session? { world.pick(sessions) }
 
@@ -228,6 +244,9 @@ final class Database {
         fileprivate let rows: [Captured]
         fileprivate let snapshot: Snapshot
         fileprivate let previousHead: Int64
+        fileprivate let isFull: Bool
+        /// A larger batch of a backlog, of which only the last event is returned.
+        let isEnlarged: Bool
     }
 
     /// The first half of `advance()`: the lock, and what is to be moved; `nil` if another is at it.
@@ -245,10 +264,20 @@ final class Database {
                     || late.contains(row.xid)
             }
             .sorted { $0.eventID < $1.eventID }
+        let stride = 1 << min(max(state.fullBatches - 3, 0), 6)
+        let isFull = waiting.count > limit * stride
         return Advance(
-            rows: Array(waiting.prefix(limit)),
+            rows: Array(waiting.prefix(limit * stride)),
             // With more waiting the old snapshot stays.
-            snapshot: waiting.count > limit ? previous : present, previousHead: state.head)
+            snapshot: isFull ? previous : present, previousHead: state.head, isFull: isFull,
+            isEnlarged: stride > 1)
+    }
+
+    /// `advance()` fails: the disk is full.
+    func failAdvance(_ advance: Advance, _ session: Session) -> Bool {
+        guard !hasRoom, !advance.rows.isEmpty else { return false }
+        if sequencing === session { sequencing = nil }
+        return true
     }
 
     /// The commit of `advance()`, durable; returns the first and the last position, if it moved any.
@@ -258,6 +287,7 @@ final class Database {
         unflushed = []
         state.tickSnapshot = advance.snapshot
         guard !advance.rows.isEmpty else { return nil }
+        state.fullBatches = advance.isFull ? state.fullBatches + 1 : 0
         let moved = Set(advance.rows.map(\.eventID))
         state.inbox.removeAll { moved.contains($0.eventID) }
         for row in advance.rows {

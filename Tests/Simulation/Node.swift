@@ -21,6 +21,7 @@ final class Node {
     private static let timing: ListenerStateMachine.Timing = {
         var timing = ListenerStateMachine.Timing(batchDelay: .milliseconds(5))
         timing.longestReadThrough = 60
+        timing.deposeAfter = .milliseconds(1500)
         return timing
     }()
 
@@ -119,6 +120,7 @@ final class Node {
         guard let session else { return failed() }
         world.after(20...300) { [self] in
             guard session.isAlive else { return }
+            session.askedAt = world.now
             guard let answer = body(session) else { return database.end(session) }
             later(20...300) {
                 guard session.isAlive else { return }
@@ -180,10 +182,9 @@ final class Node {
             }) { [self] in
                 perform(machine.probeReturned(isSound: $0, now: world.now, random: world.unit()))
             }
-        case .deposePump:
-            world.count("pump deposed")
+        case .deposePump(let silence):
             ask({ [database] session -> Bool? in
-                if let pump = database.pumpSession, pump !== session { database.end(pump) }
+                database.endSilentPump(silence, otherThan: session)
                 return true
             }) { [self] _ in perform(machine.deposeReturned(now: world.now)) }
         }
@@ -218,6 +219,7 @@ final class Node {
         guard let session else { return failed() }
         world.after(20...300) { [self] in
             guard session.isAlive else { return }
+            session.askedAt = world.now
             if releasesGate { database.releaseGate(session) }
             guard let moved = database.beginAdvance(session, limit: batchLimit) else {
                 return later(20...300) { [self] in
@@ -227,12 +229,22 @@ final class Node {
             // The statement and its flush take a while; whatever dies meanwhile has not committed.
             world.after(100...3000) { [self] in
                 guard session.isAlive else { return }
-                let range = database.commitAdvance(moved, session)
+                guard !database.failAdvance(moved, session) else {
+                    world.count("sequencing failed")
+                    return later(20...300) { [self] in
+                        guard session.isAlive else { return }
+                        perform(machine.advanceFailed(now: world.now, random: world.unit()))
+                    }
+                }
+                let range = database.commitAdvance(moved, session).map {
+                    moved.isEnlarged ? $0.upperBound...$0.upperBound : $0
+                }
                 let state = database.state
                 let events = range.map { $0.map { Self.event(at: $0, state) } } ?? []
                 later(20...300) { [self] in
                     guard session.isAlive else { return }
                     guard let range else { return advanced([], .nothing) }
+                    if moved.isEnlarged { world.count("larger batches of a backlog") }
                     advanced(
                         events,
                         .events(

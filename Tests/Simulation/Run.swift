@@ -74,7 +74,7 @@ struct Run {
 
     private func injectFault() {
         guard let node = world.pick(nodes) else { return }
-        let kind = world.number(0...11)
+        let kind = world.number(0...12)
         world.note("fault \(kind) at node \(node.number)")
         switch kind {
         case 0, 1, 2:
@@ -116,6 +116,10 @@ struct Run {
             database.raiseFloor()
             let floor = database.state.floor
             world.after(1000...500_000) { [database] in database.sweep(below: floor) }
+        case 11:
+            world.count("disk full")
+            database.hasRoom = false
+            world.after(1000...3_000_000) { [database] in database.hasRoom = true }
         default:
             guard let loop = world.pick(node.loops) else { return }
             world.count("loop stalled")
@@ -126,6 +130,7 @@ struct Run {
     private func quieten() {
         for writer in writers { writer.isStopped = true }
         if !database.isUp { database.start() }
+        database.hasRoom = true
         for node in nodes where !node.isRunning { node.start() }
     }
 

@@ -23,13 +23,15 @@ let package = Package(
         .systemLibrary(name: "CJose", pkgConfig: "jose", providers: [.apt(["libjose-dev"])]),
         .systemLibrary(
             name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        // Without pkg-config: the flags it gives make the package manager warn.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
 
         // Decides. No socket, no thread, no clock: see Tests/EventCoreTests/TidyTests.swift.
         .target(name: "EventCore", swiftSettings: strict + [.strictMemorySafety()]),
         // Acts.
         .executableTarget(
             name: "EventService",
-            dependencies: ["EventCore", "CLinux", "CLibPQ", "CJose", "CCurl"],
+            dependencies: ["EventCore", "CLinux", "CLibPQ", "CJose", "CCurl", "CHiredis"],
             swiftSettings: strict),
         // Loads a running service from outside and counts what comes.
         .executableTarget(

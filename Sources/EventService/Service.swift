@@ -8,6 +8,7 @@ import Glibc
 ///  control (this thread)   signals, accepting
 ///  worker × cores          connections, streams, one shard of the hub each
 ///  database                listener, sequencer, dispatch, reading the log
+///  bridge × bridges        one to another system each, with connections of its own
 /// ```
 /// Threads share nothing but mailboxes: the database thread posts blocks of events to the workers, the
 /// workers post requests to the database thread, this thread posts connections to the workers.
@@ -21,11 +22,13 @@ final class Service {
     private let workers: [LoopThread]
     private let database: DatabaseThread
     private let keys: KeyThread?
+    private let bridges: Bridges
     private var listeners: [HTTPListener] = []
     private var signals: SignalReader?
     private var trim: MemoryTrim?
     private var drainDeadline: LoopTimer?
     private var undrained = 0
+    private var isStoppingAtOnce = false
 
     /// What threads tell the control thread.
     private enum ControlMessage: Sendable {
@@ -79,6 +82,7 @@ final class Service {
                 }
             }
         }
+        bridges = try Bridges(configuration, log: log)
         listeners = [
             try HTTPListener(
                 publicSocket, listener: .publicListener, loop: loop, inboxes: inboxes,
@@ -115,6 +119,7 @@ final class Service {
         for listener in listeners { listener.close() }
         for inbox in inboxes { inbox.mailbox.post(.stop) }
         for worker in workers { worker.join() }
+        bridges.join(now: isStoppingAtOnce)
         database.stop()
         keys?.stop()
         log.info("service: stopped")
@@ -123,12 +128,14 @@ final class Service {
     private func stopAsked(by signal: Int32) {
         guard undrained == 0 else {
             log.warning("service: stops at once")
+            isStoppingAtOnce = true
             return loop.stop()
         }
         undrained = inboxes.count
         log.info("service: drains", ["within": DurationText.text(configuration.drain)])
         // The listeners stay open: health checks get their answer, and new streams their 503.
         for inbox in inboxes { inbox.mailbox.post(.drain(over: configuration.drain)) }
+        bridges.finish(within: configuration.drain)
         drainDeadline?.set(after: configuration.drain + .milliseconds(500))
     }
 

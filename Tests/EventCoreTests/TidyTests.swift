@@ -9,6 +9,7 @@ import Testing
         ("CLibPQ", "Sources/EventService/Postgres/"),
         ("CJose", "Sources/EventService/Auth/"),
         ("CCurl", "Sources/EventService/HTTP/"),
+        ("CHiredis", "Sources/EventService/Redis/"),
     ]
 
     private static func imports(of path: String) throws -> [String] {

@@ -54,7 +54,10 @@ import Testing
                 "{ max_connections: 0 }",
                 "max_connections in \(file): \"0\" is not allowed; allowed is a number from 1"
             ),
-            ("{ listen: { host: 'x' } }", "listen in \(file): allowed is a text"),
+            (
+                "{ listen: { host: 'x' } }",
+                "listen in \(file): an object is not allowed; allowed is"
+            ),
             ("{ listen: ", "not JSON5"), ("[]", "\(file)"), ("", "\(file)"),
         ] {
             let result = try run(text)

@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(202);
+SELECT plan(212);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -77,6 +77,8 @@ INSERT INTO expected_function VALUES
 ('redeem_ticket(text)', 'definer', 'runtime'),
 ('sweep_tokens(interval)', 'definer', 'runtime'),
 ('check_sessions(text,text[],text[],text[])', 'invoker', 'runtime'),
+('take_in(json,text[],json,json)', 'definer', 'runtime'),
+('taken_offsets(text)', 'definer', 'runtime'),
 -- for our own functions
 ('partition_size()', 'invoker', '-'),
 ('ensure_partitions(bigint)', 'definer', '-'),
@@ -118,7 +120,8 @@ INSERT INTO expected_relation VALUES
 ('events', 'v', 'admin'), ('watched', 'v', 'admin runtime'), ('migrations', 'r', 'runtime'),
 ('inbox', 'r', '-'), ('inbox_event_id_seq', 'S', '-'), ('log', 'p', '-'), ('log_p0', 'r', '-'), ('log_p1', 'r', '-'),
 ('tick', 'r', '-'), ('epoch', 'r', '-'), ('floor', 'r', '-'), ('published_key', 'r', '-'),
-('revocation', 'r', '-'), ('ticket', 'r', '-');
+('revocation', 'r', '-'), ('ticket', 'r', '-'),
+('dead_letters', 'r', 'admin'), ('dead_letters_id_seq', 'S', '-'), ('bridge_offset', 'r', '-');
 CREATE VIEW present_relation AS
 SELECT c.relname AS name, c.relkind AS kind, holders(c.relacl, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner, 'SELECT') AS readers,
        (SELECT string_agg(DISTINCT privilege_type || ' to ' || grantee::regrole, ', ') FROM aclexplode(c.relacl)
@@ -172,6 +175,11 @@ INSERT INTO expected_action VALUES
 ('SELECT * FROM event_service.revocation',                               'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.ticket',                                   'x', '',  '',  '',  ''),
 ('INSERT INTO event_service.revocation (user_id) VALUES (''ann'')',      'x', '',  '',  '',  ''),
+('SELECT event_service.take_in(''[]'', ''{}'', ''[]'', ''[]'')',           'x', '',  '',  'x', ''),
+('SELECT event_service.taken_offsets(''g'')',                            'x', '',  '',  'x', ''),
+('SELECT * FROM event_service.dead_letters',                             'x', 'x', '',  '',  ''),
+('DELETE FROM event_service.dead_letters',                               'x', '',  '',  '',  ''),
+('SELECT * FROM event_service.bridge_offset',                            'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.migrations',                               'x', '',  '',  'x', ''),
 ('SELECT * FROM event_service.log',                                      'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.inbox',                                    'x', '',  '',  '',  ''),

@@ -78,6 +78,10 @@ public struct Configuration: Sendable {
     public var workers = 0
     /// How many connections to PostgreSQL there are beside the listening one.
     public var databasePoolSize = 4
+    /// The Redis server of bridges; `nil`: none.
+    public var redisURL: RedisAddress?
+    /// What comes from Redis.
+    public var redis = RedisSettings()
     /// The least of what is logged.
     public var logLevel = LogLevel.info
     /// How it is logged.

@@ -34,20 +34,39 @@ public struct ConfigurationSources: Sendable {
         self.flags = flags
     }
 
+    /// What reads files and JSON5, which the core cannot.
+    public struct Readers {
+        let file: (String) throws(ConfigurationError) -> String
+        let object: (String) throws(ConfigurationError) -> SettingValue
+
+        /// Creates readers.
+        ///
+        /// - Parameters:
+        ///   - file: returns the text of a file that holds a secret.
+        ///   - object: reads JSON5, which stands for an object in a variable or flag.
+        public init(
+            file: @escaping (String) throws(ConfigurationError) -> String,
+            object: @escaping (String) throws(ConfigurationError) -> SettingValue
+        ) {
+            self.file = file
+            self.object = object
+        }
+    }
+
     /// Joins the sources.
     ///
     /// - Parameters:
-    ///   - readFile: returns the text of a file that holds a secret.
+    ///   - readers: read what does not stand in the sources themselves.
     ///   - warn: takes a line about a variable that looks like ours and is not.
     public func resolve(
-        readFile: (String) throws(ConfigurationError) -> String, warn: (String) -> Void
+        _ readers: Readers, warn: (String) -> Void
     ) throws(ConfigurationError) -> Configuration {
         var configuration = Configuration()
         configuration.databaseURL = environment["DATABASE_URL"] ?? ""
         for (name, value) in file.sorted(by: { $0.key < $1.key }) {
             try apply(
                 name, value, from: "\(name) in \(fileName)", isUsage: false, to: &configuration,
-                readFile: readFile)
+                readers)
         }
         for (variable, value) in environment.sorted(by: { $0.key < $1.key })
         where variable.hasPrefix(Setting.variablePrefix) && variable != Self.configVariable {
@@ -60,13 +79,13 @@ public struct ConfigurationSources: Sendable {
             }
             try apply(
                 name, .text(value), from: variable, isUsage: false, to: &configuration,
-                readFile: readFile)
+                readers)
         }
         for (flag, value) in flags {
             let name = flag.split(separator: "-").joined(separator: "_")
             try apply(
                 name, .text(value), from: "--\(flag)", isUsage: true, to: &configuration,
-                readFile: readFile)
+                readers)
         }
         return configuration
     }
@@ -85,8 +104,7 @@ public struct ConfigurationSources: Sendable {
 
     private func apply(
         _ name: String, _ value: SettingValue, from source: String, isUsage: Bool,
-        to configuration: inout Configuration,
-        readFile: (String) throws(ConfigurationError) -> String
+        to configuration: inout Configuration, _ readers: Readers
     ) throws(ConfigurationError) {
         guard let (setting, isFile) = Self.setting(name) else {
             let nearest = Self.nearest(to: name)
@@ -100,19 +118,27 @@ public struct ConfigurationSources: Sendable {
                 throw ConfigurationError(
                     "\(source): allowed is the name of a file", isUsage: isUsage)
             }
-            value = .text(try readFile(path))
+            value = .text(try readers.file(path))
         }
-        guard setting.apply(&configuration, value) else {
-            let given =
-                switch value {
-                case _ where setting.isSecret: "the value"
-                case .text(let text): "\"\(text)\""
-                case .list(let list): "a list of \(list.count)"
-                }
-            throw ConfigurationError(
-                "\(source): \(given) is not allowed; allowed is \(setting.allowed)",
-                isUsage: isUsage)
+        if setting.isObject, case .text(let text) = value {
+            do {
+                value = try readers.object(text)
+            } catch {
+                throw ConfigurationError("\(source): \(error)", isUsage: isUsage)
+            }
         }
+        do throws(SettingFault) {
+            guard try !setting.apply(&configuration, value) else { return }
+        } catch {
+            // `kafka.group in FILE`, `EVENT_SERVICE_KAFKA: kafka.group`
+            let place =
+                source == "\(name) in \(fileName)"
+                ? "\(error.path) in \(fileName)" : "\(source): \(error.path)"
+            throw ConfigurationError("\(place): \(error.problem)", isUsage: isUsage)
+        }
+        let given = setting.isSecret ? "the value" : value.shown
+        throw ConfigurationError(
+            "\(source): \(given) is not allowed; allowed is \(setting.allowed)", isUsage: isUsage)
     }
 
     private static func nearest(to name: String) -> Setting {

@@ -14,7 +14,9 @@ public struct Setting: Sendable {
     public let isSecret: Bool
     /// Whether the flag may stand without a value.
     public let isBoolean: Bool
-    let apply: @Sendable (inout Configuration, SettingValue) -> Bool
+    /// Whether it is an object: in a variable or flag it is written as JSON5.
+    public let isObject: Bool
+    let apply: @Sendable (inout Configuration, SettingValue) throws(SettingFault) -> Bool
 
     /// The variable of the environment.
     public var variable: String { Self.variablePrefix + name.uppercased() }
@@ -143,6 +145,14 @@ extension Setting {
             "database_pool_size", \.databasePoolSize, 1...64,
             "connections to PostgreSQL for replay, history and publishing, beside the listening one"
         ),
+        .parsed(
+            "redis_url", \.redisURL, secret: true, default: "",
+            allowed: "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], or unix://PATH",
+            "the Redis server of bridges; no TLS: see docs/bridges.md"
+        ) { $0.single.flatMap { RedisAddress($0) } },
+        .object("redis", \.redis, "what comes from Redis: docs/bridges.md") {
+            value throws(SettingFault) in try RedisSettings(value)
+        },
         .choice("log_level", \.logLevel, "the least of what is logged"),
         .choice("log_format", \.logFormat, "one line an entry, to standard error"),
     ]
@@ -151,8 +161,8 @@ extension Setting {
 
     private init<Value>(
         _ name: String, _ field: Field<Value>, default defaultText: String, allowed: String,
-        _ summary: String, secret: Bool = false, boolean: Bool = false,
-        parse: @escaping @Sendable (SettingValue) -> Value?
+        _ summary: String, secret: Bool = false, boolean: Bool = false, object: Bool = false,
+        parse: @escaping @Sendable (SettingValue) throws(SettingFault) -> Value?
     ) {
         self.name = name
         self.defaultText = defaultText
@@ -160,11 +170,31 @@ extension Setting {
         self.summary = summary
         isSecret = secret
         isBoolean = boolean
-        apply = { configuration, value in
-            guard let parsed = parse(value) else { return false }
+        isObject = object
+        apply = { configuration, value throws(SettingFault) in
+            guard let parsed = try parse(value) else { return false }
             configuration[keyPath: field] = parsed
             return true
         }
+    }
+
+    /// A setting whose value is read as a whole; `nil` in the configuration: it is not set.
+    private static func parsed<Value>(
+        _ name: String, _ field: Field<Value?>, secret: Bool = false, default text: String,
+        allowed: String, _ summary: String, parse: @escaping @Sendable (SettingValue) -> Value?
+    ) -> Setting {
+        Setting(name, field, default: text, allowed: allowed, summary, secret: secret) {
+            parse($0).map { .some($0) }
+        }
+    }
+
+    private static func object<Value>(
+        _ name: String, _ field: Field<Value>, _ summary: String,
+        parse: @escaping @Sendable (SettingValue) throws(SettingFault) -> Value
+    ) -> Setting {
+        Setting(
+            name, field, default: "", allowed: "a JSON5 object", summary, object: true,
+            parse: { value throws(SettingFault) in try parse(value) })
     }
 
     private static func text(

@@ -3,7 +3,9 @@ public enum SettingValue: Sendable, Equatable {
     /// A text, a number or a truth value, as it was written.
     case text(String)
     /// A list; in variables and flags the elements are separated by commas.
-    case list([String])
+    case list([SettingValue])
+    /// An object, by the names of its members.
+    case object([String: SettingValue])
 
     /// The value of a setting that is not a list.
     var single: String? {
@@ -15,7 +17,18 @@ public enum SettingValue: Sendable, Equatable {
         switch self {
         case .text(let text):
             text.split(separator: ",").map { $0.trimmingBlanks() }.filter { !$0.isEmpty }
-        case .list(let list): list
+        // What is no text is no element of anything either, and is refused as one.
+        case .list(let list): list.map { $0.single ?? $0.shown }
+        case .object: [shown]
+        }
+    }
+
+    /// The value as an error message shows it.
+    var shown: String {
+        switch self {
+        case .text(let text): "\"\(text)\""
+        case .list(let list): "a list of \(list.count)"
+        case .object: "an object"
         }
     }
 }

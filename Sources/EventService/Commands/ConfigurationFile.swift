@@ -38,17 +38,35 @@ enum ConfigurationFile {
             sources.file = try read(path)
         }
         return try sources.resolve(
-            readFile: { path throws(ConfigurationError) in
-                try text(of: path).trimmingNewlines()
-            },
+            ConfigurationSources.Readers(file: secret, object: object),
             warn: { Terminal.error("event-service: \($0)") })
     }
 
-    private static func text(of path: String) throws(ConfigurationError) -> String {
+    /// The secret that a file holds.
+    static func secret(_ path: String) throws(ConfigurationError) -> String {
+        try text(of: path).trimmingNewlines()
+    }
+
+    private static func object(_ text: String) throws(ConfigurationError) -> SettingValue {
+        let decoder = JSONDecoder()
+        decoder.allowsJSON5 = true
+        do {
+            return try decoder.decode(FileValue.self, from: Data(text.utf8)).value
+        } catch {
+            throw ConfigurationError("not a JSON5 object")
+        }
+    }
+
+    /// What a file holds.
+    static func bytes(of path: String) throws(ConfigurationError) -> [UInt8] {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw ConfigurationError("\(path): the file cannot be read")
         }
-        guard let text = String(validating: data, as: UTF8.self) else {
+        return [UInt8](data)
+    }
+
+    private static func text(of path: String) throws(ConfigurationError) -> String {
+        guard let text = String(validating: try bytes(of: path), as: UTF8.self) else {
             throw ConfigurationError("\(path): the file is not UTF-8")
         }
         return text
@@ -73,7 +91,7 @@ enum ConfigurationFile {
         }
     }
 
-    /// A text, a number, a truth value, or a list of texts.
+    /// A text, a number, a truth value, a list or an object.
     private struct FileValue: Decodable {
         let value: SettingValue
 
@@ -87,12 +105,13 @@ enum ConfigurationFile {
                 value = .text(String(number))
             } else if let number = try? container.decode(Double.self) {
                 value = .text(String(number))
-            } else if let list = try? container.decode([String].self) {
-                value = .list(list)
+            } else if let list = try? container.decode([FileValue].self) {
+                value = .list(list.map(\.value))
+            } else if let object = try? container.decode([String: FileValue].self) {
+                value = .object(object.mapValues(\.value))
             } else {
                 throw DecodingError.dataCorruptedError(
-                    in: container,
-                    debugDescription: "allowed is a text, a number, true, false or a list of texts")
+                    in: container, debugDescription: "allowed is anything but null")
             }
         }
     }

@@ -145,6 +145,11 @@ struct Rows: ~Copyable {
         withBytes(row, column) { $0.count == 8 ? Self.int64($0, at: 0) : 0 }
     }
 
+    /// A value of type `int`.
+    func int32(_ row: Int, _ column: Int) -> Int32 {
+        withBytes(row, column) { $0.count == 4 ? Self.int32($0, at: 0) : 0 }
+    }
+
     /// The bytes of a value of type `text[]`, of one dimension; NULL elements are left out.
     static func textArray(_ bytes: UnsafeRawBufferPointer) -> [String] {
         // dimensions, has-nulls, element type; for the one dimension: length, lower bound.

@@ -10,12 +10,17 @@ import Testing
         let sources = ConfigurationSources(
             file: file, fileName: "f.json5", environment: environment, flags: flags)
         return try sources.resolve(
-            readFile: { path throws(ConfigurationError) in
-                guard path == "/secret" else {
-                    throw ConfigurationError("\(path): the file cannot be read")
-                }
-                return "from the file"
-            }, warn: warnings)
+            ConfigurationSources.Readers(
+                file: { path throws(ConfigurationError) in
+                    guard path == "/secret" else {
+                        throw ConfigurationError("\(path): the file cannot be read")
+                    }
+                    return "from the file"
+                },
+                object: { text throws(ConfigurationError) in
+                    guard text == "{group: 'g'}" else { throw ConfigurationError("not JSON5") }
+                    return .object(["group": .text("g")])
+                }), warn: warnings)
     }
 
     private static func message(
@@ -125,7 +130,7 @@ import Testing
         #expect(
             Self.message(file: ["jwt_secret_file": .text("/none")])?.description.contains("/none")
                 == true)
-        let list = Self.message(file: ["jwt_secret": .list(["hunter2"])])
+        let list = Self.message(file: ["jwt_secret": .list([.text("hunter2")])])
         #expect(list?.description.contains("hunter2") == false)
         #expect(Self.message(file: ["listen_file": .text("/secret")]) != nil, "no secret")
     }
@@ -191,10 +196,12 @@ import Testing
         let text = try Repository.text("Config/event-service.example.json5")
         for setting in Setting.all {
             let line = try #require(
-                text.split(separator: "\n").first {
-                    $0.hasPrefix("  \(setting.name): ") || $0.hasPrefix("  \(setting.name)_file: ")
+                text.split(separator: "\n").first { line in
+                    ["  ", "  // "].contains { line.hasPrefix("\($0)\(setting.name): ") }
+                        || line.hasPrefix("  \(setting.name)_file: ")
                 }, "\(setting.name)")
-            guard !setting.isSecret, !setting.defaultText.contains(" ") else { continue }
+            guard !setting.isSecret, !line.hasPrefix("  //"), !setting.defaultText.contains(" ")
+            else { continue }
             let value = line.split(separator: ": ")[1].split(separator: ",")[0]
             #expect(
                 value == setting.defaultText || value == "\"\(setting.defaultText)\"",

@@ -1,0 +1,5 @@
+#pragma once
+#pragma clang module import SwiftGlibc
+
+#include <hiredis/hiredis.h>
+#include <hiredis/async.h>

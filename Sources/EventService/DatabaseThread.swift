@@ -41,22 +41,22 @@ final class DatabaseThread: Sendable {
     ) throws(SystemError) {
         let loop = try EventLoop()
         let encoder = EventEncoder(maximumBytes: configuration.maxEventBytes)
+        let servers = ServerList(url: configuration.databaseURL)
         let pool = ConnectionPool(
-            loop: loop, url: configuration.databaseURL, size: configuration.databasePoolSize,
-            log: log)
+            loop: loop, servers: servers, size: configuration.databasePoolSize, log: log)
         let reader = LogReader(
             pool: pool, encoder: encoder, ringBytes: configuration.ringBytes,
             access: AccessReader(pool: pool, checker: configuration.sessionCheck, log: log),
             log: log)
         let revocations = RevocationReader(
-            loop: loop, pool: pool, configuration: configuration, state: access, inboxes: inboxes,
-            log: log)
+            loop: loop, servers: servers, pool: pool, configuration: configuration, state: access,
+            inboxes: inboxes, log: log)
         let dispatcher = Dispatcher(
             targets: inboxes, encoder: encoder,
             longestBacklog: max(configuration.ringBytes, 1 << 20))
         let listener = NotificationListener(
-            loop: loop, configuration: configuration, dispatcher: dispatcher, reader: reader,
-            revocations: revocations, log: log, onHealth: onHealth)
+            loop: loop, servers: servers, configuration: configuration, dispatcher: dispatcher,
+            reader: reader, revocations: revocations, log: log, onHealth: onHealth)
         let retention = Retention(
             loop: loop, pool: pool, keep: configuration.retention, log: log,
             onFloor: { listener.floorIs($0) })

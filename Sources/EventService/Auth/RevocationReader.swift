@@ -29,11 +29,11 @@ final class RevocationReader {
     private var sweepAt: MonotonicTime
 
     init(
-        loop: EventLoop, pool: ConnectionPool, configuration: Configuration, state: AccessState,
-        inboxes: [WorkerInbox], log: Log
+        loop: EventLoop, servers: ServerList, pool: ConnectionPool, configuration: Configuration,
+        state: AccessState, inboxes: [WorkerInbox], log: Log
     ) {
         self.loop = loop
-        own = ConnectionPool(loop: loop, url: configuration.databaseURL, size: 1, log: log)
+        own = ConnectionPool(loop: loop, servers: servers, size: 1, log: log)
         self.pool = pool
         self.state = state
         self.inboxes = inboxes

@@ -24,7 +24,7 @@ final class BridgeDatabase {
         self.name = name
         self.log = log
         self.prepared = [Session.prepare] + prepared
-        connection = DatabaseConnection(loop: loop, url: url)
+        connection = DatabaseConnection(loop: loop, servers: ServerList(url: url))
         connection.onLoss = { [unowned self] in lost($0) }
         timer = LoopTimer(loop) { [unowned self] _ in connect() }
     }

@@ -27,12 +27,12 @@ final class NotificationListener {
     private static let pageSize = 1000
 
     init(
-        loop: EventLoop, configuration: Configuration, dispatcher: Dispatcher<WorkerInbox>,
-        reader: LogReader, revocations: RevocationReader, log: Log,
-        onHealth: @escaping ([UnreadyReason]) -> Void
+        loop: EventLoop, servers: ServerList, configuration: Configuration,
+        dispatcher: Dispatcher<WorkerInbox>, reader: LogReader, revocations: RevocationReader,
+        log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
     ) {
         self.loop = loop
-        connection = DatabaseConnection(loop: loop, url: configuration.databaseURL)
+        connection = DatabaseConnection(loop: loop, servers: servers)
         self.dispatcher = dispatcher
         self.reader = reader
         self.revocations = revocations

@@ -17,16 +17,16 @@ final class ConnectionPool {
     static let longestQueue = 10_000
 
     private let loop: EventLoop
-    private let url: String
+    private let servers: ServerList
     private let size: Int
     private let log: Log
     private var connections: [DatabaseConnection] = []
     private var queue: [Waiting] = []
     private var queueStart = 0
 
-    init(loop: EventLoop, url: String, size: Int, log: Log) {
+    init(loop: EventLoop, servers: ServerList, size: Int, log: Log) {
         self.loop = loop
-        self.url = url
+        self.servers = servers
         self.size = size
         self.log = log
     }
@@ -97,7 +97,7 @@ final class ConnectionPool {
     private func openOne() {
         let closed = connections.first(where: \.isClosed)
         guard closed != nil || connections.count < size else { return }
-        let connection = closed ?? DatabaseConnection(loop: loop, url: url)
+        let connection = closed ?? DatabaseConnection(loop: loop, servers: servers)
         if closed == nil { connections.append(connection) }
         connection.connect { [weak self] error in
             guard let self else { return }

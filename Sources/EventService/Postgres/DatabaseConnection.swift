@@ -17,7 +17,7 @@ final class DatabaseConnection: ReadinessHandler, TimerHandler {
 
     var timerIndex = -1
     private let loop: EventLoop
-    private let url: String
+    private let servers: ServerList
     private var connection: PQConnection?
     private var state = State.closed
     /// What is registered with the loop; libpq may change its socket while it tries hosts.
@@ -32,9 +32,9 @@ final class DatabaseConnection: ReadinessHandler, TimerHandler {
     /// Called once when an idle connection breaks.
     var onLoss: (DatabaseError) -> Void = { _ in }
 
-    init(loop: EventLoop, url: String) {
+    init(loop: EventLoop, servers: ServerList) {
         self.loop = loop
-        self.url = url
+        self.servers = servers
     }
 
     deinit {
@@ -60,8 +60,11 @@ final class DatabaseConnection: ReadinessHandler, TimerHandler {
         precondition(isClosed, "connect() on an open connection")
         state = .connecting(completion)
         loop.setTimer(self, at: loop.now + timeout)
-        guard let handle = PQConnection.open(url: url, PQconnectStartParams) else {
-            return fail(DatabaseError("connect", message: "out of memory"))
+        let handle: OpaquePointer
+        do {
+            handle = try servers.open(PQconnectStartParams)
+        } catch {
+            return fail(error)
         }
         connection = PQConnection(owning: handle)
         guard PQstatus(handle) != CONNECTION_BAD else {
@@ -80,6 +83,7 @@ final class DatabaseConnection: ReadinessHandler, TimerHandler {
         case PGRES_POLLING_OK:
             PQsetnonblocking(handle, 1)
             loop.cancelTimer(self)
+            if let server = connection?.server { servers.served(server) }
             state = .idle
             watch(.readable)
             completion(nil)
@@ -195,6 +199,8 @@ final class DatabaseConnection: ReadinessHandler, TimerHandler {
     func timerFired(now: MonotonicTime) {
         switch state {
         case .connecting:
+            // Unlike a blocking one, this connection knows no limit of time for each host.
+            if let server = connection?.server { servers.hung(server) }
             fail(DatabaseError("connect", message: "no connection within the time allowed"))
         case .querying(let query, _):
             fail(

@@ -15,7 +15,7 @@ struct DatabaseError: Error, CustomStringConvertible, Sendable {
     init(_ operation: String, sqlState: String? = nil, message: String, hint: String? = nil) {
         self.operation = operation
         self.sqlState = sqlState
-        self.message = message.split(whereSeparator: \.isNewline).joined(separator: " ")
+        self.message = message.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         self.hint = hint
     }
 
@@ -67,24 +67,65 @@ struct PQConnection: ~Copyable {
     ) -> OpaquePointer?
 
     /// Opens a connection to a direct, writable server that notices within 25 s that the other side is
-    /// gone. What the URL says wins over that.
-    static func open(url: String, _ open: Open) -> OpaquePointer? {
+    /// gone. What the URL says wins over that, and `overrides` over the URL.
+    static func open(
+        url: String, overrides: [(String, String)] = [], _ open: Open
+    ) throws(DatabaseError) -> OpaquePointer {
+        guard isReadable(url) else {
+            throw DatabaseError(
+                "connect",
+                message: "database_url cannot be read; it is host=… user=… dbname=…, or"
+                    + " postgresql://user:password@host/database with %40 for an @ in the password")
+        }
         // What stands before `dbname` is a default.
         let defaults = [
             ("fallback_application_name", "event-service"), ("target_session_attrs", "read-write"),
             ("connect_timeout", "5"), ("keepalives_idle", "10"), ("keepalives_interval", "5"),
             ("keepalives_count", "3"), ("tcp_user_timeout", "20000"), ("client_encoding", "UTF8"),
         ]
-        let named = url.isEmpty ? defaults : defaults + [("dbname", url)]
+        let named = defaults + (url.isEmpty ? [] : [("dbname", url)]) + overrides
         var keywords: [UnsafePointer<CChar>?] = named.map { UnsafePointer(strdup($0.0)) } + [nil]
         var values: [UnsafePointer<CChar>?] = named.map { UnsafePointer(strdup($0.1)) } + [nil]
         defer { for text in keywords + values { free(UnsafeMutablePointer(mutating: text)) } }
-        return open(&keywords, &values, 1)
+        guard let handle = open(&keywords, &values, 1) else {
+            throw DatabaseError("connect", message: "out of memory")
+        }
+        return handle
+    }
+
+    /// Whether libpq will understand a URL. Asked beforehand, because what it says of one that it does
+    /// not understand shows a part of it, and that may be the password.
+    private static func isReadable(_ url: String) -> Bool {
+        guard url.contains("=") || url.contains("://") else { return true }
+        guard let options = PQconninfoParse(url, nil) else { return false }
+        defer { PQconninfoFree(options) }
+        var option = options
+        while let keyword = option.pointee.keyword {
+            // What stands behind an @ in a password is taken for the host.
+            if String(cString: keyword) == "host", let host = option.pointee.val,
+                String(cString: host).contains("@")
+            {
+                return false
+            }
+            option += 1
+        }
+        return true
     }
 
     var errorMessage: String { String(cString: PQerrorMessage(handle)) }
 
     var serverProcess: Int32 { PQbackendPID(handle) }
+
+    /// A server as libpq calls it.
+    typealias Server = (host: String, port: String)
+
+    /// The server that serves the connection, or is being tried.
+    var server: Server {
+        (
+            PQhost(handle).map { String(cString: $0) } ?? "",
+            PQport(handle).map { String(cString: $0) } ?? ""
+        )
+    }
 }
 
 /// The rows of a query, in PostgreSQL's binary format.

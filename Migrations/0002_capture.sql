@@ -770,7 +770,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
            d.drift <> '', nullif(d.drift, '')
     FROM (
         -- A function without a trigger watched a table that was dropped, or its triggers were.
-        SELECT DISTINCT p.oid AS capture, p.prosrc, p.proconfig, t.tgrelid::regclass AS tbl,
+        SELECT DISTINCT p.oid AS capture, p.prosrc, p.proconfig, p.prosecdef, p.proowner, t.tgrelid::regclass AS tbl,
                obj_description(p.oid, 'pg_proc')::jsonb AS settings
         FROM pg_proc p LEFT JOIN pg_trigger t ON t.tgfoid = p.oid AND t.tgparentid = 0
         WHERE p.pronamespace = 'event_service'::regnamespace AND p.prorettype = 'trigger'::regtype
@@ -785,7 +785,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                    'column ' || array_to_string(event_service.missing_columns(w.tbl, event_service.named_columns(w.settings)), ', ') || ' is gone',
                    event_service.trigger_fault(w.tbl, w.settings),
                    CASE WHEN event_service.capture_source(w.tbl, w.settings) <> w.prosrc
-                          OR event_service.capture_options(w.tbl, w.settings) <> w.proconfig
+                          OR event_service.capture_options(w.tbl, w.settings) IS DISTINCT FROM w.proconfig
+                          OR NOT w.prosecdef OR w.proowner <> 'event_service_owner'::regrole
                         THEN 'the capture function is not what watch() would write now' END) END AS drift
     ) d
 $$;
@@ -803,6 +804,16 @@ DO $$
 BEGIN
     IF to_regclass('event_service.published_key_at') IS NULL THEN
         CREATE INDEX published_key_at ON event_service.published_key (at);
+    END IF;
+END $$;
+
+-- Wakes the listener at the end of the caller's transaction, if it is parked; what the capture functions
+-- do in their own text.
+CREATE OR REPLACE FUNCTION event_service.wake() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock_shared(1163284052, 1) THEN
+        PERFORM pg_notify('event_service_wake', '');
     END IF;
 END $$;
 
@@ -843,9 +854,20 @@ BEGIN
     VALUES (added, 'p', type, key, ARRAY(SELECT unnest(audience)),
             CASE WHEN pg_column_size(data) > 1048576 THEN json_build_object('omitted_bytes', pg_column_size(data))
                  ELSE coalesce(data::json, 'null') END);
-    IF NOT pg_try_advisory_xact_lock_shared(1163284052, 1) THEN
-        PERFORM pg_notify('event_service_wake', '');
-    END IF;
+    PERFORM event_service.wake();
+    RETURN added;
+END $$;
+
+-- Adds the event with which `event-service doctor` follows the way from commit to log, and returns its
+-- id. It takes a position like any other, but no service sends it.
+CREATE OR REPLACE FUNCTION event_service.canary() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    added bigint;
+BEGIN
+    INSERT INTO event_service.inbox AS i (op, type, audience, data)
+    VALUES ('p', 'event_service.canary', '{}', 'null') RETURNING i.event_id INTO added;
+    PERFORM event_service.wake();
     RETURN added;
 END $$;
 

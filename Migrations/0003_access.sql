@@ -39,7 +39,8 @@ GRANT EXECUTE ON FUNCTION event_service.cursor() TO PUBLIC;
 
 GRANT EXECUTE ON FUNCTION event_service.publish(text, jsonb, text[], text, text)
     TO event_service_publisher, event_service_runtime;
-GRANT EXECUTE ON FUNCTION event_service.publish_all(jsonb, jsonb) TO event_service_runtime;
+GRANT EXECUTE ON FUNCTION event_service.publish_all(jsonb, jsonb), event_service.canary()
+    TO event_service_runtime;
 
 -- watch() runs as its caller, so the caller needs what it calls.
 GRANT EXECUTE ON FUNCTION

@@ -10,7 +10,7 @@ import Testing
         #expect(try ToolRun(["--version"]).output == "event-service \(Version.current)\n")
         let help = try ToolRun(["--help"])
         #expect(help.status == 0)
-        for command in ["serve", "migrate", "tail", "token"] {
+        for command in ["serve", "migrate", "doctor", "tail", "token"] {
             #expect(help.output.contains("\n  \(command) "))
             let own = try ToolRun([command, "--help"])
             #expect(own.status == 0)

@@ -24,11 +24,20 @@ public final class ChildProcess: @unchecked Sendable {
             posix_spawn_file_actions_addopen(
                 &actions, descriptor, path, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         }
+        // Threads of the concurrency pool block most signals, and a child would inherit that: SIGTERM would
+        // not reach it.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var argv = ([executable] + arguments).map { strdup($0) } + [nil]
         var envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in argv + envp { free(text) } }
         var id: Int32 = 0
-        let code = posix_spawn(&id, executable, &actions, nil, &argv, &envp)
+        let code = posix_spawn(&id, executable, &actions, &attributes, &argv, &envp)
         guard code == 0 else { throw SpawnError(executable: executable, code: code) }
         self.id = id
     }

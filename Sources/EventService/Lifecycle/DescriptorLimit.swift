@@ -3,16 +3,24 @@ import Glibc
 /// The limit of open files.
 enum DescriptorLimit {
     /// What the service needs beside connections: loops, listeners, PostgreSQL, files.
-    private static let reserve = 64 + ConnectionCount.roomPastCap
+    static let reserve = 64 + ConnectionCount.roomPastCap
+
+    /// The limit up to which the service raises its own.
+    static var hard: UInt64 { UInt64(current.rlim_max) }
+
+    private static var current: rlimit {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return limit
+    }
 
     /// Raises the soft limit to the hard one, and returns how many connections fit; with a warning if
     /// they are fewer than wanted.
     static func raise(for wanted: Int, log: Log) -> Int {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        var limit = current
         limit.rlim_cur = limit.rlim_max
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit = current
         let room = max(1, Int(clamping: limit.rlim_cur) - reserve)
         if room < wanted {
             log.warning(

@@ -192,14 +192,17 @@ SELECT event_service.ensure_partitions();
 -- Epochs ------------------------------------------------------------------------------------------
 
 -- What tells this history from a copy of it: the cluster, its timeline (a promoted standby and a
--- point-in-time recovery get a new one), the database (CREATE DATABASE … TEMPLATE), and the log's own
--- oid (a dump restored into the same database).
+-- point-in-time recovery get a new one), the database (CREATE DATABASE … TEMPLATE), the log's own oid (a
+-- dump restored into the same database), and when the server was started. A copy of the server's files,
+-- or a snapshot of its disk, differs from the original in the last alone – and so does the original
+-- after a restart, for which a new epoch is nothing but a number: see docs/decisions/0030.
 CREATE OR REPLACE FUNCTION event_service.history_identity() RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ARRAY[(SELECT system_identifier::text FROM pg_control_system()),
                  left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
                  (SELECT oid::text FROM pg_database WHERE datname = current_database()),
-                 'event_service.log'::regclass::oid::text]
+                 'event_service.log'::regclass::oid::text,
+                 extract(epoch FROM pg_postmaster_start_time())::text]
 $$;
 
 -- Opens an epoch behind the present head and returns its number: the Unix second, but more than any
@@ -234,6 +237,12 @@ BEGIN
     RETURN opened;
 END $$;
 
+-- The newest epoch: by it a reader knows whether the log is still the one that it attached to.
+CREATE OR REPLACE FUNCTION event_service.newest_epoch() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT max(epoch) FROM event_service.epoch
+$$;
+
 -- All epochs, each with the head and the floor of the log.
 CREATE OR REPLACE FUNCTION event_service.bounds()
 RETURNS TABLE (epoch bigint, first_position bigint, head bigint, floor bigint)
@@ -253,12 +262,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     history text[] := event_service.history_identity();
     known   text[];
+    opened  bigint;
     oldest  xid8;
 BEGIN
     PERFORM pg_advisory_xact_lock(1163284052, 2);
     SELECT e.identity INTO known FROM event_service.epoch e ORDER BY e.epoch DESC LIMIT 1;
     IF known IS DISTINCT FROM history THEN
-        PERFORM event_service.open_epoch(history);
+        opened := event_service.open_epoch(history);
         -- Another cluster, database or table: transaction ids begin anew there and the old snapshots
         -- mean nothing. (A new timeline alone goes on with the old ids.)
         IF known IS NOT NULL AND known[1] || known[3:4] <> history[1] || history[3:4] THEN
@@ -271,7 +281,15 @@ BEGIN
             SELECT t.tick + 1, format('%1$s:%1$s:', oldest)::pg_snapshot, t.last_position, t.at
             FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1;
         END IF;
+        -- No id of an epoch is given before the second is over that it is named after, so that no copy
+        -- which takes over later, and has not heard of it, opens one of the same number. (A clock that
+        -- was set back is not waited for.)
+        IF known IS NOT NULL THEN
+            PERFORM pg_sleep_until(to_timestamp(opened + 1))
+            WHERE to_timestamp(opened) < clock_timestamp() + interval '5 seconds';
+        END IF;
     END IF;
+    PERFORM set_config('event_service.epoch', event_service.newest_epoch()::text, false);
     RETURN QUERY SELECT * FROM event_service.bounds();
 END $$;
 
@@ -298,6 +316,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
+    opened   record;
     previous record;
     present  pg_snapshot;
     low      xid8;
@@ -326,6 +345,18 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(1163284052, 2) THEN
         RETURN NEXT;
         RETURN;
+    END IF;
+    -- Of the identity what can be had at next to no cost; the rest never changes alone. And what a session
+    -- that has attached is given is of the history that it knows.
+    SELECT e.epoch, e.identity[3:5] AS identity INTO opened
+    FROM event_service.epoch e ORDER BY e.epoch DESC LIMIT 1;
+    IF opened.epoch <> nullif(current_setting('event_service.epoch', true), '')::bigint
+        OR opened.identity IS DISTINCT FROM ARRAY[
+            (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+            'event_service.log'::regclass::oid::text,
+            extract(epoch FROM pg_postmaster_start_time())::text] THEN
+        RAISE EXCEPTION 'event_service.advance: this is another history than the one that was attached to'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Call event_service.attach() first.';
     END IF;
     -- A statement after the lock, so with a snapshot that sees the last winner's tick.
     SELECT t.* INTO previous
@@ -516,12 +547,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                       ORDER BY at DESC, tick DESC LIMIT 1) END
 $$;
 
--- The id of an event or cursor: EPOCH-POSITION.
+-- The id of an event or cursor: EPOCH-POSITION. Position 0 lies in the first epoch.
 CREATE OR REPLACE FUNCTION event_service.stream_id("position" bigint) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (SELECT e.epoch FROM event_service.epoch e
-            WHERE e.first_position <= greatest(stream_id.position, 1)
-            ORDER BY e.epoch DESC LIMIT 1) || '-' || stream_id.position
+    SELECT coalesce((SELECT e.epoch FROM event_service.epoch e
+                     WHERE e.first_position <= stream_id.position ORDER BY e.epoch DESC LIMIT 1),
+                    (SELECT min(e.epoch) FROM event_service.epoch e)) || '-' || stream_id.position
 $$;
 
 -- The id from which a stream continues what the calling transaction sees. Call it before reading the

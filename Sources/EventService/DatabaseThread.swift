@@ -57,8 +57,9 @@ final class DatabaseThread: Sendable {
         let listener = NotificationListener(
             loop: loop, servers: servers, configuration: configuration, dispatcher: dispatcher,
             reader: reader, revocations: revocations, log: log, onHealth: onHealth)
+        reader.onOtherHistory = { [unowned listener] in listener.historyDiffered() }
         let retention = Retention(
-            loop: loop, pool: pool, keep: configuration.retention, log: log,
+            loop: loop, pool: pool, reader: reader, keep: configuration.retention, log: log,
             onFloor: { listener.floorIs($0) })
         let callReader = try MailboxReader(calls, on: loop) { reader.received($0) }
         let controlReader = try MailboxReader(control, on: loop) {

@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(212);
+SELECT plan(215);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -40,6 +40,7 @@ INSERT INTO expected_function VALUES
 -- for those who publish
 ('publish(text,jsonb,text[],text,text)', 'definer', 'publisher runtime'),
 ('publish_all(jsonb,jsonb)', 'definer', 'runtime'),
+('canary()', 'definer', 'runtime'),
 -- for those who watch; as the caller, but for the two that write and drop functions of ours
 ('watch(regclass,text,text,text[],text[],jsonb,text,text,text[],boolean,text,text,text[])', 'invoker', 'admin'),
 ('unwatch(regclass)', 'invoker', 'admin'),
@@ -63,6 +64,7 @@ INSERT INTO expected_function VALUES
 -- for the service
 ('attach()', 'definer', 'runtime'),
 ('bounds()', 'definer', 'runtime'),
+('newest_epoch()', 'definer', 'runtime'),
 ('advance(integer,bigint,boolean)', 'definer', 'runtime'),
 ('replay(bigint,integer,text[],text[],text[],bigint)', 'definer', 'runtime'),
 ('event_at(bigint)', 'definer', 'runtime'),
@@ -81,6 +83,7 @@ INSERT INTO expected_function VALUES
 ('taken_offsets(text)', 'definer', 'runtime'),
 -- for our own functions
 ('partition_size()', 'invoker', '-'),
+('wake()', 'invoker', '-'),
 ('ensure_partitions(bigint)', 'definer', '-'),
 ('history_identity()', 'definer', '-'),
 ('open_epoch(text[])', 'definer', '-'),
@@ -318,6 +321,8 @@ CREATE FUNCTION set_traps(session text) RETURNS void LANGUAGE sql AS $$
     UNION ALL SELECT NULL, tell(session, format('CREATE DOMAIN pg_temp.%I AS pg_catalog.int4 CHECK (VALUE < 0)', name)) FROM unnest(ARRAY['text', 'int8', 'json', 'xid8', 'pg_snapshot']) name
 $$;
 GRANT TEMPORARY ON DATABASE access TO PUBLIC;
+-- An epoch was opened above that is of no history.
+SELECT count(*) FROM event_service.attach() \g /dev/null
 :advance
 SELECT captured() \g /dev/null
 SELECT set_traps(session) FROM unnest(ARRAY['app', 'publisher', 'runtime', 'admin']) session \g /dev/null

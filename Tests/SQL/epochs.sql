@@ -1,6 +1,6 @@
 -- Epochs: attach() tells a history that goes on from one that forked, and loses nothing that waits.
 \ir support/helpers.sql
-SELECT plan(80);
+SELECT plan(84);
 
 CREATE FUNCTION head() RETURNS bigint LANGUAGE sql AS
     'SELECT last_position FROM event_service.tick ORDER BY tick DESC LIMIT 1';
@@ -37,10 +37,11 @@ SELECT is(ask('a', 'SELECT attached()'), :'first' || ' from 1: floor 1, head 2',
 VACUUM FULL event_service.inbox;
 REINDEX TABLE event_service.log;
 SELECT is(attached(), :'first' || ' from 1: floor 1, head 2', 'also after maintenance');
-SELECT is(array_length(identity, 1), 4, 'a history is told by cluster, timeline, database and table') FROM event_service.epoch;
+SELECT is(array_length(identity, 1), 5, 'a history is told by cluster, timeline, database, table and start of the server') FROM event_service.epoch;
 SELECT is(identity, ARRAY[(SELECT system_identifier::text FROM pg_control_system()), '00000001',
                           (SELECT oid::text FROM pg_database WHERE datname = current_database()),
-                          'event_service.log'::regclass::oid::text], 'in this order') FROM event_service.epoch;
+                          'event_service.log'::regclass::oid::text,
+                          extract(epoch FROM pg_postmaster_start_time())::text], 'in this order') FROM event_service.epoch;
 
 -- attach() and advance() exclude each other.
 SELECT tell('a', 'BEGIN'), ask('a', 'SELECT attached()') \g /dev/null
@@ -74,6 +75,17 @@ SELECT is(event_service.cursor(), :'second' || '-4', 'the position at which it f
 SELECT add('d') \g /dev/null
 :advance
 SELECT is(event_service.cursor(), newest_epoch() || '-5', 'the first behind it is new');
+
+-- Nobody sequences for a history that is not the one he knows.
+SELECT is(outcome($$SELECT ask('b', 'SELECT sequenced()')$$), '55000: event_service.advance: this is another history than the one that was attached to',
+    'a session that attached to an earlier epoch does not sequence');
+SELECT ask('b', 'SELECT attached()') \g /dev/null
+SELECT is(ask('b', 'SELECT sequenced()'), '', 'before it has attached anew');
+SELECT pretend(5, '0') \g /dev/null
+SELECT is(outcome('SELECT sequenced()'), '55000: event_service.advance: this is another history than the one that was attached to',
+    'nobody does after a start of the server');
+SELECT attached() \g /dev/null
+SELECT is(sequenced(), '', 'before somebody has attached');
 
 -- Another cluster ----------------------------------------------------------------------------------
 

@@ -252,7 +252,7 @@ DELETE FROM event_service.epoch;
 INSERT INTO event_service.epoch (epoch, first_position, identity) VALUES
     (1000, 1, '{}'), (1001, 1, '{}'), (2000, 11, '{}'), (3000, 21, '{}'), (3001, 21, '{}');
 SELECT is(event_service.stream_id(p), expected, format('of five epochs %s is that of %s', split_part(expected, '-', 1), p))
-FROM (VALUES (0, '1001-0'), (1, '1001-1'), (10, '1001-10'), (11, '2000-11'), (20, '2000-20'), (21, '3001-21'),
+FROM (VALUES (0, '1000-0'), (1, '1001-1'), (10, '1001-10'), (11, '2000-11'), (20, '2000-20'), (21, '3001-21'),
              (99, '3001-99')) AS v (p, expected);
 SELECT is(id, event_service.stream_id(60001), 'the view shows the same id') FROM event_service.events WHERE split_part(id, '-', 2) = '60001';
 SELECT results_eq('SELECT * FROM event_service.bounds()', $$VALUES (1000::bigint, 1::bigint, 60010::bigint, 1::bigint),

@@ -10,6 +10,13 @@ struct Captured {
     /// The number of the write of its key.
     let version: Int
     let audience: [AudienceLabel]
+
+    /// The same as if another transaction had written it.
+    func with(_ xid: Int64) -> Captured {
+        Captured(
+            eventID: eventID, xid: xid, serial: serial, key: key, version: version,
+            audience: audience)
+    }
 }
 
 /// Which transactions a statement sees: PostgreSQL's `pg_snapshot`.
@@ -38,17 +45,38 @@ struct DatabaseState {
     var floor: Int64 = 1
     var epochs: [EpochHistory.Entry] = []
     var identity: [Int]?
+    /// In another cluster, or under another oid, than when the newest epoch was opened.
+    var isElsewhere = false
     /// Every write that has committed here.
     var committed: Set<Int> = []
     var versions: [String: Int] = [:]
 
     var history: EpochHistory? { EpochHistory(epochs) }
 
+    /// What `newest_epoch()` returns.
+    var newestEpoch: Int64? { epochs.last?.epoch }
+
     var bounds: LogBounds? { history.map { LogBounds(history: $0, head: head, floor: floor) } }
 
     func event(at position: Int64) -> Captured? {
         let index = position - logStart
         return index >= 0 && index < Int64(log.count) ? log[Int(index)] : nil
+    }
+
+    /// A page of the log, as `replay()` returns it.
+    func replay(after position: Int64, labels: Set<AudienceLabel>?, limit: Int64) -> (
+        rows: [(position: Int64, row: Captured)], scanned: Int64
+    ) {
+        let low = max(position, floor - 1)
+        var rows: [(position: Int64, row: Captured)] = []
+        var scanned = low
+        while scanned < head, Int64(rows.count) < limit, scanned - low < limit * 4 {
+            scanned += 1
+            guard let row = event(at: scanned) else { continue }
+            if let labels, labels.isDisjoint(with: row.audience) { continue }
+            rows.append((scanned, row))
+        }
+        return (rows, scanned)
     }
 }
 
@@ -74,6 +102,8 @@ final class Session {
     var isListening = false
     /// When its node last asked it for something.
     var askedAt = MonotonicTime.zero
+    /// The epoch that it attached to.
+    var epoch: Int64?
     var onNotification: (ListenerStateMachine.Notification) -> Void = { _ in }
     var onLoss: () -> Void = {}
 
@@ -101,6 +131,8 @@ final class Database {
     private(set) var isUp = true
     /// Whether the log's disk takes any more.
     var hasRoom = true
+    /// How often a server was started, or the log put elsewhere: none of these is ever the same again.
+    private var changes = 1
     private(set) var transactions: [Int64: Transaction] = [:]
     private var sessions: [Session] = []
     private var gateHolder: Session?
@@ -113,7 +145,8 @@ final class Database {
     init(_ world: World, truth: Truth) {
         self.world = world
         self.truth = truth
-        attach()
+        // As the migration does.
+        open(world.unixSeconds)
     }
 
     // MARK: Sessions
@@ -301,48 +334,55 @@ final class Database {
 
     func oldestWaiting() -> Bool { !state.inbox.isEmpty }
 
-    /// `attach()`: a new epoch where the history is another one.
-    func attach() {
-        let identity = [state.cluster, state.timeline]
-        guard state.identity != identity else { return }
-        let opened = max(
-            world.unixSeconds, (state.epochs.last?.epoch ?? 0) + 1, truth.lastEpoch + 1)
-        state.epochs.append(EpochHistory.Entry(epoch: opened, firstPosition: state.head + 1))
-        truth.opened(opened, state.history)
-        if let known = state.identity, known[0] != identity[0] {
-            // Transaction ids begin anew in another cluster. The next batch begins with the oldest
-            // that is in progress.
-            let oldest = min(transactions.keys.min() ?? state.nextXid, state.nextXid)
-            let xid = state.nextXid
-            state.nextXid += 1
-            state.inbox = state.inbox.map {
-                Captured(
-                    eventID: $0.eventID, xid: xid, serial: $0.serial, key: $0.key,
-                    version: $0.version,
-                    audience: $0.audience)
-            }
-            state.tickSnapshot = Snapshot(xmax: oldest, inProgress: [])
-        }
-        state.identity = identity
+    /// What tells the history from others: `history_identity()`.
+    private var identity: [Int] { [state.cluster, state.timeline, changes] }
+
+    /// Whether the newest epoch was opened for the history as it is.
+    private var isAttached: Bool { state.identity == identity }
+
+    /// What `advance()` looks at first: whether the session has attached to the history as it is.
+    func isAttached(_ session: Session) -> Bool {
+        isAttached && session.epoch == state.newestEpoch
     }
 
-    /// Whether the history is the one that its last epoch was opened for.
-    var isAttached: Bool { state.identity == [state.cluster, state.timeline] }
-
-    /// A page of the log, as `replay()` returns it.
-    func replay(after position: Int64, labels: Set<AudienceLabel>?, limit: Int64) -> (
-        rows: [(position: Int64, row: Captured)], scanned: Int64
-    ) {
-        let low = max(position, state.floor - 1)
-        var rows: [(position: Int64, row: Captured)] = []
-        var scanned = low
-        while scanned < state.head, Int64(rows.count) < limit, scanned - low < limit * 4 {
-            scanned += 1
-            guard let row = state.event(at: scanned) else { continue }
-            if let labels, labels.isDisjoint(with: row.audience) { continue }
-            rows.append((scanned, row))
+    /// `attach()`: waits for the sequencer's lock, and opens a new epoch where the history is another one.
+    func attach(_ session: Session, then: @escaping (LogBounds?) -> Void) {
+        guard session.isAlive else { return }
+        guard sequencing == nil else {
+            return world.after(100...1000) { [self] in attach(session, then: then) }
         }
-        return (rows, scanned)
+        guard !isAttached else {
+            session.epoch = state.newestEpoch
+            return then(state.bounds)
+        }
+        sequencing = session
+        let opened = max(world.unixSeconds, (state.newestEpoch ?? 0) + 1)
+        // Where transaction ids may begin anew what waits is stamped, and the next batch begins with the
+        // oldest that is in progress.
+        let isElsewhere = state.isElsewhere
+        let stamped = Set(state.inbox.map(\.eventID))
+        let oldest = min(transactions.keys.min() ?? state.nextXid, state.nextXid)
+        let xid = state.nextXid
+        state.nextXid += 1
+        // No id is given in the second after which the epoch is named.
+        world.at(world.time(unixSeconds: opened + 1)) { [self] in
+            guard sequencing === session, session.isAlive else { return }
+            sequencing = nil
+            if isElsewhere {
+                state.inbox = state.inbox.map { stamped.contains($0.eventID) ? $0.with(xid) : $0 }
+                state.tickSnapshot = Snapshot(xmax: oldest, inProgress: [])
+            }
+            open(opened)
+            session.epoch = opened
+            then(state.bounds)
+        }
+    }
+
+    private func open(_ epoch: Int64) {
+        state.epochs.append(EpochHistory.Entry(epoch: epoch, firstPosition: state.head + 1))
+        state.identity = identity
+        state.isElsewhere = false
+        truth.opened(epoch, state.history, world)
     }
 
     // MARK: Faults
@@ -362,6 +402,7 @@ final class Database {
 
     func start() {
         isUp = true
+        changes += 1
     }
 
     /// A base backup, or how far a standby has come.
@@ -387,6 +428,7 @@ final class Database {
         let (timeline, cluster) = (state.timeline, state.cluster)
         state = copy
         if intoAnotherCluster {
+            state.isElsewhere = true
             state.cluster = cluster + 1
             state.timeline = 1
             state.nextXid = 10
@@ -395,6 +437,20 @@ final class Database {
         }
         truth.forked()
         start()
+    }
+
+    /// The backup is restored in place, under the sessions that there are, in one transaction, before which
+    /// everybody else's ended.
+    func replaceLog() -> Bool {
+        guard let copy, isUp, sequencing == nil else { return false }
+        transactions = [:]
+        let (xid, timeline, cluster) = (state.nextXid, state.timeline, state.cluster)
+        state = copy
+        (state.nextXid, state.timeline, state.cluster) = (xid + 1, timeline, cluster)
+        state.isElsewhere = true
+        changes += 1
+        truth.forked()
+        return true
     }
 
     /// Retention: the floor first, the rows a while later.

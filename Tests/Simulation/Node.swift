@@ -161,11 +161,7 @@ final class Node {
                 perform(machine.prepared())
             }
         case .attach:
-            ask({ [database] _ -> LogBounds? in
-                database.attach(); return database.state.bounds
-            }) {
-                [self] in attached($0)
-            }
+            attach()
         case .status(let claimPump):
             askStatus(claimPump: claimPump)
         case .advance(let releasesGate):
@@ -190,6 +186,18 @@ final class Node {
         }
     }
 
+    private func attach() {
+        guard let session else { return failed() }
+        world.after(20...300) { [self] in
+            database.attach(session) { [self] bounds in
+                later(20...300) { [self] in
+                    guard session.isAlive, let bounds else { return }
+                    attached(bounds)
+                }
+            }
+        }
+    }
+
     private func attached(_ bounds: LogBounds) {
         var bounds = bounds
         let (head, next) = machine.attached(bounds, now: world.now)
@@ -200,19 +208,28 @@ final class Node {
     }
 
     private func askStatus(claimPump: Bool) {
-        ask({ [database] session -> (ListenerStateMachine.Status, Int64, Int64?)? in
-            let state = database.state
-            let holds = claimPump && database.claimPump(session)
-            return (
-                ListenerStateMachine.Status(
-                    head: state.head, waiting: state.inbox.isEmpty ? nil : .seconds(2),
-                    holdsPump: holds),
-                state.floor, state.epochs.last?.epoch
-            )
-        }) { [self] status, floor, _ in
-            dispatcher.floorIs(floor)
-            perform(machine.statusReturned(status, now: world.now))
+        ask({ [database] session -> (DatabaseState, Bool)? in
+            (database.state, claimPump && database.claimPump(session))
+        }) { [self] state, holdsPump in
+            guard isAttached(to: state) else { return }
+            dispatcher.floorIs(state.floor)
+            perform(
+                machine.statusReturned(
+                    ListenerStateMachine.Status(
+                        head: state.head, waiting: state.inbox.isEmpty ? nil : .seconds(2),
+                        holdsPump: holdsPump), now: world.now))
         }
+    }
+
+    /// Whether what was read is of the log that the connection attached to; if not, it is given up.
+    private func isAttached(to state: DatabaseState) -> Bool {
+        if isOfThisHistory(state) { return true }
+        failed()
+        return false
+    }
+
+    private func isOfThisHistory(_ state: DatabaseState) -> Bool {
+        history?.newestEpoch == state.newestEpoch
     }
 
     private func advance(releasesGate: Bool) {
@@ -221,6 +238,10 @@ final class Node {
             guard session.isAlive else { return }
             session.askedAt = world.now
             if releasesGate { database.releaseGate(session) }
+            guard database.isAttached(session) else {
+                world.count("sequencing before attaching")
+                return later(20...300) { [self] in if session.isAlive { failed() } }
+            }
             guard let moved = database.beginAdvance(session, limit: batchLimit) else {
                 return later(20...300) { [self] in
                     if session.isAlive { advanced([], .busy) }
@@ -271,9 +292,10 @@ final class Node {
 
     private func read(after position: Int64) {
         ask({ [database] _ -> (DatabaseState, Int64, [Event])? in
-            let (rows, scanned) = database.replay(after: position, labels: nil, limit: 20)
+            let (rows, scanned) = database.state.replay(after: position, labels: nil, limit: 20)
             return (database.state, scanned, rows.map { Self.event($0.row, at: $0.position) })
         }) { [self] state, scanned, events in
+            guard isAttached(to: state) else { return }
             let (jumped, next) = machine.pageReturned(
                 last: scanned, bounds: (state.head, state.floor), now: world.now)
             if jumped {
@@ -302,46 +324,72 @@ final class Node {
         return event(row, at: position)
     }
 
-    /// Reads a page for a stream, on another connection; the answer comes through the loop's mailbox.
-    func readPage(
-        _ request: PageRequest, for loop: SimulatedLoop, then: @escaping (LogPage?) -> Void
+    /// Asks on a connection of the pool; `body` gets what was found there if it is of the history that ids
+    /// are written for here.
+    private func askPool(
+        for loop: SimulatedLoop, unavailable: @escaping () -> Void,
+        _ body: @escaping (DatabaseState, EpochHistory) -> Void
     ) {
+        let asked = history
         later(100...4000) { [self] in
-            guard database.isUp, !world.chance(0.02) else { return loop.post { then(nil) } }
-            let (after, narrowing): (Int64, Narrowing) =
-                switch request {
-                case .own(let after, let narrowing): (after, narrowing)
-                case .shared(let after, _): (after / 10 * 10, .none)
-                }
-            let labels = narrowing.labels.map { Set($0.map(AudienceLabel.init(unchecked:))) }
-            let (rows, scanned) = database.replay(after: after, labels: labels, limit: 10)
+            guard database.isUp, !world.chance(0.02) else { return loop.post(unavailable) }
             let state = database.state
             later(50...3000) { [self] in
-                // Of another history than the one that ids are written for here.
-                guard let history, history.entries.last?.epoch == state.epochs.last?.epoch else {
-                    return loop.post { then(nil) }
+                if let history, isOfThisHistory(state) { return body(state, history) }
+                guard asked == history else {
+                    // Attached anew since.
+                    return askPool(for: loop, unavailable: unavailable, body)
                 }
-                var batch = EncodedBatch(first: max(after + 1, state.floor), last: scanned)
-                let encoder = EventEncoder(maximumBytes: 4096)
-                for (position, row) in rows {
-                    let event = Self.event(row, at: position)
-                    encoder.append(
-                        event.envelope, data: event.data.span, history: history, to: &batch)
-                }
-                let page = LogPage(
-                    head: state.head, floor: state.floor, scanned: scanned,
-                    block: FrameBlock(batch))
-                loop.post { then(page) }
+                historyDiffered()
+                loop.post(unavailable)
             }
         }
     }
 
-    /// What `bounds()` returns, asked for on another connection; `nil` if it cannot be had.
+    /// The pool has reached another log than the listener.
+    private func historyDiffered() {
+        guard machine.isAttached else { return }
+        world.count("another history found")
+        perform(machine.historyDiffered(now: world.now, random: world.unit()))
+    }
+
+    /// Reads a page for a stream; the answer comes through the loop's mailbox.
+    func readPage(
+        _ request: PageRequest, for loop: SimulatedLoop, then: @escaping (LogPage?) -> Void
+    ) {
+        let (wanted, after, narrowing): (Int64, Int64, Narrowing) =
+            switch request {
+            case .own(let after, let narrowing): (after, after, narrowing)
+            case .shared(let after, _): (after, after / 10 * 10, .none)
+            }
+        let labels = narrowing.labels.map { Set($0.map(AudienceLabel.init(unchecked:))) }
+        askPool(for: loop) {
+            then(nil)
+        } _: { [self] state, history in
+            guard state.head >= wanted else {
+                historyDiffered()
+                return loop.post { then(nil) }
+            }
+            let (rows, scanned) = state.replay(after: after, labels: labels, limit: 10)
+            var batch = EncodedBatch(first: max(after + 1, state.floor), last: scanned)
+            let encoder = EventEncoder(maximumBytes: 4096)
+            for (position, row) in rows {
+                let event = Self.event(row, at: position)
+                encoder.append(
+                    event.envelope, data: event.data.span, history: history, to: &batch)
+            }
+            let page = LogPage(
+                head: state.head, floor: state.floor, scanned: scanned, block: FrameBlock(batch))
+            loop.post { then(page) }
+        }
+    }
+
+    /// What `bounds()` returns; `nil` if it cannot be had.
     func askBounds(for loop: SimulatedLoop, then: @escaping (LogBounds?) -> Void) {
-        later(100...4000) { [self] in
-            // Of a history that nobody has attached to yet there are no bounds.
-            let bounds = database.isUp && database.isAttached ? database.state.bounds : nil
-            later(50...3000) { loop.post { then(bounds) } }
+        askPool(for: loop) {
+            then(nil)
+        } _: { state, _ in
+            loop.post { then(state.bounds) }
         }
     }
 }

@@ -74,7 +74,7 @@ struct Run {
 
     private func injectFault() {
         guard let node = world.pick(nodes) else { return }
-        let kind = world.number(0...12)
+        let kind = world.number(0...13)
         world.note("fault \(kind) at node \(node.number)")
         switch kind {
         case 0, 1, 2:
@@ -120,6 +120,10 @@ struct Run {
             world.count("disk full")
             database.hasRoom = false
             world.after(1000...3_000_000) { [database] in database.hasRoom = true }
+        case 12:
+            // By what it is now, or was.
+            if world.chance(0.3) { database.takeCopy() }
+            if world.chance(0.5), database.replaceLog() { world.count("log replaced in place") }
         default:
             guard let loop = world.pick(node.loops) else { return }
             world.count("loop stalled")

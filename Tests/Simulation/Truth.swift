@@ -7,7 +7,6 @@ final class Truth {
     private(set) var events: [Cursor: Captured] = [:]
     /// The history as it stood in each epoch.
     private(set) var histories: [Int64: EpochHistory] = [:]
-    private(set) var lastEpoch: Int64 = 0
     /// How often the database's history forked.
     private(set) var forks = 0
     /// The highest floor that there ever was.
@@ -18,8 +17,11 @@ final class Truth {
         return lastSerial
     }
 
-    func opened(_ epoch: Int64, _ history: EpochHistory?) {
-        lastEpoch = epoch
+    func opened(_ epoch: Int64, _ history: EpochHistory?, _ world: World) {
+        world.count("epochs opened")
+        if let other = histories[epoch], other != history {
+            world.violation("epoch \(epoch) was opened in two histories")
+        }
         histories[epoch] = history
     }
 

@@ -29,7 +29,14 @@ final class World {
     }
 
     /// The database's clock: Unix seconds.
-    var unixSeconds: Int64 { 1_764_000_000 + now.nanoseconds / 1_000_000_000 }
+    var unixSeconds: Int64 { Self.begin + now.nanoseconds / 1_000_000_000 }
+
+    private static let begin: Int64 = 1_764_000_000
+
+    /// When the database's clock begins a second.
+    func time(unixSeconds: Int64) -> MonotonicTime {
+        MonotonicTime(nanoseconds: (unixSeconds - Self.begin) * 1_000_000_000)
+    }
 
     // MARK: Chance
 

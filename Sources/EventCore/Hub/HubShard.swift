@@ -133,8 +133,10 @@ public final class HubShard {
         let head = ring.head
         bounds = new
         ring.raise(floor: new.floor)
-        if wasAttached, new.head == head, fork == nil { return }
-        ring.reset(head: new.head)
+        // A fork behind the ring leaves it as it is; but a page may have brought a stream further.
+        let isKept = wasAttached && new.head == head && (fork ?? .max) > head
+        if isKept, fork == nil { return }
+        if !isKept { ring.reset(head: new.head) }
         if let fork {
             forEachMember { $0.historyForked(at: fork, head: head, now: now) }
         } else if wasAttached {

@@ -45,6 +45,8 @@ public struct ListenerStateMachine: Sendable {
         var head: Int64
         /// The last position that is known to be in the log.
         var known: Int64
+        /// What was known when a page was last asked for.
+        var sought: Int64?
         /// `nil`: a follower.
         var phase: Phase?
         var advanceDue = MonotonicTime.zero
@@ -80,7 +82,7 @@ public struct ListenerStateMachine: Sendable {
     private var requestIsUnderWay = false
     private var failures = 0
     /// The last position that was handed over on any connection; `nil` before the first.
-    private var head: Int64?
+    public private(set) var head: Int64?
     private var history: EpochHistory?
 
     /// Whether the connection is attached and has heard its own probe lately.
@@ -144,7 +146,9 @@ public struct ListenerStateMachine: Sendable {
     ) -> (head: Int64, next: Action) {
         requestIsUnderWay = false
         let position = head ?? bounds.head
-        let isContinued = history.map { bounds.history.fork(from: $0) == nil } ?? false
+        // A fork behind all that was handed over changes nothing of it: the server was started anew.
+        let isContinued =
+            history.map { bounds.history.fork(from: $0).map { $0 > position } ?? true } ?? false
         let jumped =
             !isContinued || position > bounds.head || position < bounds.floor - 1
             || bounds.head - position > timing.longestReadThrough
@@ -191,6 +195,7 @@ public struct ListenerStateMachine: Sendable {
 
     /// `status()` returned.
     public mutating func statusReturned(_ status: Status, now: MonotonicTime) -> Action {
+        guard !hasFallen(to: status.head) else { return failed(now: now, random: 0) }
         requestIsUnderWay = false
         let action = update(now) { [timing] attachment in
             attachment.statusDue = now + timing.statusInterval
@@ -296,14 +301,30 @@ public struct ListenerStateMachine: Sendable {
     public mutating func pageReturned(
         last: Int64, bounds: (head: Int64, floor: Int64), now: MonotonicTime
     ) -> (jumped: Bool, next: Action) {
+        guard !hasFallen(to: bounds.head) else { return (false, failed(now: now, random: 0)) }
         requestIsUnderWay = false
         var jumped = false
         let action = update(now) { attachment in
-            attachment.known = max(attachment.known, bounds.head)
+            // A tick that promised more than there is was nobody's: anyone may notify.
+            let wasNobodys = attachment.known == attachment.sought && bounds.head < attachment.known
+            attachment.known = wasNobodys ? bounds.head : max(attachment.known, bounds.head)
             jumped = bounds.floor > attachment.head + 1
             attachment.head = jumped ? bounds.head : max(attachment.head, last)
         }
         return (jumped, action)
+    }
+
+    /// Whether the log holds less than was handed over: under this very connection it was replaced by an
+    /// older copy.
+    private func hasFallen(to head: Int64) -> Bool {
+        guard case .attached(let attachment) = state else { return false }
+        return head < attachment.head
+    }
+
+    /// A connection of the node's found another history of the log than this one attached to.
+    public mutating func historyDiffered(now: MonotonicTime, random: Double) -> Action {
+        guard case .attached = state else { return .none }
+        return failed(now: now, random: random)
     }
 
     /// The probe was sent; `isSound` if the session still listens and its server takes writes.
@@ -392,6 +413,7 @@ public struct ListenerStateMachine: Sendable {
             return send(.probe)
         }
         if attachment.known > attachment.head {
+            attachment.sought = attachment.known
             return send(.read(after: attachment.head))
         }
         if attachment.phase == .parking || attachment.mustRescue {

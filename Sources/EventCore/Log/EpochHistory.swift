@@ -31,6 +31,9 @@ public struct EpochHistory: Sendable, Equatable {
         self.entries = entries
     }
 
+    /// The epoch that is open now.
+    public var newestEpoch: Int64 { entries[entries.count - 1].epoch }
+
     /// The epoch in which an event at this position was given it; position 0 counts to the first.
     public func epoch(of position: Int64) -> Int64 {
         entries.last { $0.firstPosition <= position }?.epoch ?? entries[0].epoch

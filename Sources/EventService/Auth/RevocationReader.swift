@@ -24,6 +24,8 @@ final class RevocationReader {
     private var timer: LoopTimer?
     /// The transaction from which the next look goes on; `nil` before the first.
     private var next: Int64?
+    /// How often the node has attached: the ids of transactions of one server mean nothing to another.
+    private var attachments = 0
     private var isReading = false
     private var isNotified = false
     private var sweepAt: MonotonicTime
@@ -50,6 +52,9 @@ final class RevocationReader {
     /// The rows of `query` have come: all there is. (After a failover some that were known may be
     /// missing, which stay known here.)
     func attached(_ rows: borrowing Rows) {
+        attachments += 1
+        // The listener may have come to another server.
+        own.renew()
         take(rows)
         if isNeeded { timer?.set(after: Self.interval) }
     }
@@ -74,11 +79,12 @@ final class RevocationReader {
         let query = Query(
             "read revocations", "SELECT * FROM event_service.revocations($1::text::xid8)",
             [String(next)])
+        let attachment = attachments
         own.run(query) { [weak self] outcome in
             guard let self else { return }
             isReading = false
             switch consume outcome {
-            case .rows(let rows): take(rows)
+            case .rows(let rows): if attachment == attachments { take(rows) }
             case .failed(let error):
                 log.debug("revocations: not read", ["error": error.description])
             }

@@ -183,11 +183,14 @@ extension DatabaseError {
 enum RuntimeRights {
     /// Functions of the schema `event_service` with the types of their arguments.
     static let functions: [(name: String, types: String)] = [
-        ("attach", ""), ("bounds", ""), ("advance", "integer, bigint, boolean"), ("status", ""),
+        ("attach", ""), ("bounds", ""), ("newest_epoch", ""),
+        ("advance", "integer, bigint, boolean"), ("status", ""),
         ("replay", "bigint, integer, text[], text[], text[], bigint"), ("event_at", "bigint"),
         ("position_before", "timestamp with time zone"), ("publish_all", "jsonb, jsonb"),
         ("raise_floor", "interval"), ("sweep", "bigint, interval"), ("canary", ""),
+        ("revocations", "xid8"), ("issue_ticket", "text, json"), ("redeem_ticket", "text"),
+        ("sweep_tokens", "interval"), ("check_sessions", "text, text[], text[], text[]"),
     ]
     /// Tables and views that are read.
-    static let relations = ["migrations", "epoch", "log", "watched"]
+    static let relations = ["migrations", "watched"]
 }

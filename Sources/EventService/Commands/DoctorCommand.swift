@@ -77,7 +77,12 @@ private final class Doctor {
         }
         if check("migrations", database.migrations), check("rights", database.rights) {
             check("tables", database.tables)
-            if commits { check("canary", Canary(database.connection).result) }
+            if commits {
+                check("canary") { () throws(DatabaseError) in
+                    var canary = try Canary(database.connection)
+                    return try canary.result()
+                }
+            }
         }
         check("clock", database.clock)
         check("queue", database.notificationQueue)

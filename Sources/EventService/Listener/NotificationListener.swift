@@ -16,7 +16,8 @@ final class NotificationListener {
     /// Fires when the proof that the connection hears is too old, whatever it waits for.
     private var verificationTimer: LoopTimer?
     private var random = SystemRandomNumberGenerator()
-    private var epoch: Int64?
+    /// The history of the log that the node is attached to.
+    private var history: EpochHistory?
     private var missingMigrations = false
     /// What the last connection was given up for.
     private var lossReason = UnreadyReason.database
@@ -118,6 +119,13 @@ final class NotificationListener {
                 body(rows)
             case .failed(let error):
                 if let onPassing, error.mayPass { return onPassing(error) }
+                // The floor rose over what was being read.
+                guard error.sqlState != "40001" else {
+                    self?.run(
+                        operation, sql, parameters, preparedName: preparedName, timeout: timeout,
+                        then: body)
+                    return
+                }
                 self?.failed(error)
             }
         }
@@ -222,7 +230,8 @@ final class NotificationListener {
             guard var bounds = LogRows.bounds(rows) else {
                 return failed(DatabaseError("attach to the log", message: "there is no epoch"))
             }
-            epoch = bounds.history.entries.last?.epoch
+            noteFork(bounds)
+            history = bounds.history
             reader.attached(bounds.history)
             let (head, next) = machine.attached(bounds, now: loop.now)
             log.info(
@@ -237,6 +246,35 @@ final class NotificationListener {
         }
     }
 
+    /// A failover to a copy that lacked the last events, or a restore, is for operators to know of.
+    private func noteFork(_ bounds: LogBounds) {
+        guard let history, let fork = bounds.history.fork(from: history), fork <= machine.head ?? 0
+        else { return }
+        log.warning(
+            "listener: the history of the log forked",
+            [
+                "behind": "\(history.cursor(at: fork - 1))",
+                "epoch": String(bounds.history.newestEpoch),
+                "void": "\(history.cursor(at: fork))…\(history.cursor(at: machine.head ?? fork))",
+            ])
+    }
+
+    /// A connection of the pool has reached another log.
+    func historyDiffered() {
+        guard machine.isAttached else { return }
+        log.warning("listener: another connection has found another history of the log")
+        lossReason = .database
+        perform(machine.historyDiffered(now: loop.now, random: nextRandom()))
+    }
+
+    /// Whether the log, whose newest epoch this is, is the one that the connection attached to; if it was
+    /// replaced, the connection is given up.
+    private func isAttached(to epoch: Int64) -> Bool {
+        if reader.isAttached(to: epoch) { return true }
+        failed(DatabaseError("look at the log", message: "it was replaced by another"))
+        return false
+    }
+
     private func askStatus(claimPump: Bool) {
         run(
             "ask the status",
@@ -245,9 +283,7 @@ final class NotificationListener {
             \(claimPump ? "pg_try_advisory_lock(1163284052, 3)" : "false") FROM event_service.status()
             """
         ) { [unowned self] rows in
-            guard rows.count == 1, rows.int64(0, 2) == epoch else {
-                return failed(DatabaseError("ask the status", message: "the log was replaced"))
-            }
+            guard isAttached(to: rows.int64(0, 2)) else { return }
             dispatcher.floorIs(rows.int64(0, 1))
             let isPump = rows.bool(0, 4)
             if isPump { log.info("listener: sequences for all nodes") }
@@ -313,15 +349,15 @@ final class NotificationListener {
 
     private func read(after position: Int64) {
         run(
-            "read the log", "SELECT * FROM event_service.replay($1, $2, max_bytes => $3)",
+            "read the log",
+            "SELECT \(LogReader.newestEpoch), r.* FROM event_service.replay($1, $2, max_bytes => $3) r",
             [String(position), String(Self.pageSize), String(Self.maximumBytes)],
             timeout: .seconds(30)
         ) { [unowned self] rows in
-            let head = rows.int64(0, 0)
-            let floor = rows.int64(0, 1)
-            let last = rows.int64(0, 2)
-            let events = (0..<rows.count).filter { !rows.isNull($0, 3) }
-                .map { logRows.event(rows, $0, from: 3) }
+            guard isAttached(to: rows.int64(0, 0)) else { return }
+            let (head, floor, last) = (rows.int64(0, 1), rows.int64(0, 2), rows.int64(0, 3))
+            let events = (0..<rows.count).filter { !rows.isNull($0, 4) }
+                .map { logRows.event(rows, $0, from: 4) }
             let (jumped, next) = machine.pageReturned(
                 last: last, bounds: (head, floor), now: loop.now)
             if jumped {

@@ -20,8 +20,11 @@ struct EventHandler {
         guard bounds.history.contains(cursor) else { throw .notFound }
         let subscription = try Subscription.checked(
             grants: principal.grants, filter: EventFilter())
-        server.client.send(.event(cursor.position)) { [exchange] reply in
+        server.client.send(.event(cursor.position)) { [exchange, server] reply in
             switch reply {
+            case .event where server.hub.bounds?.history.contains(cursor) != true:
+                // The log has forked meanwhile: the position is another event's.
+                exchange.refuse(.notFound)
             case .event(let event?) where subscription.admits(event):
                 exchange.respond(.json(EventEncoder.json(of: event, cursor: cursor)))
             case .event:

@@ -74,6 +74,8 @@ final class HistoryRequest: HubMember {
     private let opening: StreamOpening
     private let limit: Int
     private let wait: Duration
+    /// The position behind which it began.
+    private let start: Int64
     private var catchUp: CatchUp
     private var events: [[UInt8]] = []
     private var byteCount = 0
@@ -95,6 +97,7 @@ final class HistoryRequest: HubMember {
         self.opening = opening
         limit = parameters.limit
         wait = parameters.wait
+        start = position
         catchUp = CatchUp(position: position)
         super.init(subscription: opening.subscription, identity: opening.tenure.identity)
     }
@@ -207,11 +210,16 @@ final class HistoryRequest: HubMember {
     }
 
     override func historyForked(at fork: Int64, head: Int64, now: MonotonicTime) {
-        let position = catchUp.isLive ? max(head, catchUp.position) : catchUp.position
-        guard position < fork else { return answerReset(.unknownEpoch) }
+        // Who gave a cursor holds what lies up to there; nobody holds yet what was found since.
+        if case .after = opening.parameters.start, start >= fork {
+            return answerReset(.unknownEpoch)
+        }
         server.hub.fallBehind(self)
         generation += 1
-        catchUp.restarted(at: position)
+        events = []
+        byteCount = 0
+        fullAt = nil
+        catchUp.restarted(at: min(start, fork - 1))
         goOn()
     }
 

@@ -2,11 +2,22 @@ import EventCore
 
 /// Answers what workers ask of the log: pages, bounds, single events, and publishing.
 ///
+/// A connection of the pool may reach another server than the listener did: an old primary, a standby
+/// just promoted. So every answer carries the newest epoch of the log that it is from, and one that is not
+/// this node's is not used.
+///
 /// Streams that catch up near each other read the same pages: a shared page begins at a multiple of its
 /// size, so that ten thousand streams that come back together at as many different cursors need a
 /// handful of queries. Pages that are being read are waited for together, the newest ones are kept, and
 /// behind a full page the next is read ahead.
 final class LogReader {
+    /// Somebody who waits for a shared page.
+    private struct PageWaiter {
+        let after: Int64
+        /// It came when the page was being read already.
+        var isLate = false
+        let reply: (LogReply) -> Void
+    }
 
     private let pool: ConnectionPool
     private let encoder: EventEncoder
@@ -15,10 +26,14 @@ final class LogReader {
     /// How much is kept of shared pages.
     private let cacheBytes: Int
     /// The history to which positions belong; `nil` before the first attachment.
-    private var history: EpochHistory?
+    private(set) var history: EpochHistory?
     private var cache: [(after: Int64, page: LogPage)] = []
-    private var waiting: [Int64: [(LogReply) -> Void]] = [:]
+    private var waiting: [Int64: [PageWaiter]] = [:]
+    private var boundsQuery = CoalescedQuery<(LogReply) -> Void>()
     private var logRows = LogRows()
+
+    /// Called when a connection has found another history than that of the node.
+    var onOtherHistory: () -> Void = {}
 
     /// - Parameter ringBytes: the setting `ring_bytes`; a quarter of it, but from 1 to 16 MiB, is kept of
     ///   shared pages.
@@ -34,8 +49,25 @@ final class LogReader {
 
     /// The listener has attached; positions may mean other events than they did.
     func attached(_ history: EpochHistory) {
-        if history != self.history { cache = [] }
+        guard history != self.history else { return }
+        cache = []
+        let isFirst = self.history == nil
         self.history = history
+        // What the pool still waits for may be a server that is out of use, and would wait for long.
+        if !isFirst { pool.renew() }
+    }
+
+    /// Whether a log whose newest epoch this is has the history of the node.
+    func isAttached(to epoch: Int64) -> Bool {
+        history?.newestEpoch == epoch
+    }
+
+    /// Whether an answer with this newest epoch, to what was asked for `asked`, is of the node's history;
+    /// if not, and nothing has changed since, the node is to attach anew.
+    func finds(_ epoch: Int64, since asked: EpochHistory?) -> Bool {
+        if isAttached(to: epoch) { return true }
+        if history != nil, history == asked { onOtherHistory() }
+        return false
     }
 
     /// Does what a worker asked for.
@@ -44,7 +76,8 @@ final class LogReader {
             call.replyTo.post(.reply($0, number: call.number))
         }
         switch call.request {
-        case .locate(let time): locate(time, reply)
+        case .locate(nil): if boundsQuery.asked(by: reply) { askBounds() }
+        case .locate(let time?): locate(time, reply)
         case .page(.own(let after, let narrowing)):
             readPage(after: after, narrowing, then: reply)
         case .page(.shared(let after, let until)):
@@ -68,8 +101,9 @@ final class LogReader {
             reply(.page(kept.page))
             return readAhead(behind: kept.page.scanned, head: kept.page.head)
         }
-        if waiting[start] == nil { readShared(start) }
-        waiting[start]?.append(reply)
+        let isLate = waiting[start] != nil
+        if !isLate { readShared(start) }
+        waiting[start]?.append(PageWaiter(after: after, isLate: isLate, reply: reply))
     }
 
     private func readShared(_ start: Int64) {
@@ -81,8 +115,21 @@ final class LogReader {
             readAhead(behind: scanned, head: head)
         } then: { [weak self] outcome in
             guard let self else { return }
-            if case .page(let page) = outcome { keep(page, after: start) }
-            for reply in waiting.removeValue(forKey: start) ?? [] { reply(outcome) }
+            let waited = waiting.removeValue(forKey: start) ?? []
+            guard case .page(let page) = outcome else {
+                for waiter in waited { waiter.reply(outcome) }
+                return
+            }
+            keep(page, after: start)
+            // For some the page may be older than their question: it is read again, once for all of them.
+            let asksAgain = waited.filter { $0.isLate && page.head < $0.after }
+            if !asksAgain.isEmpty {
+                readShared(start)
+                waiting[start]? += asksAgain.map { PageWaiter(after: $0.after, reply: $0.reply) }
+            }
+            for waiter in waited where !waiter.isLate || page.head >= waiter.after {
+                waiter.reply(checked(page, after: waiter.after))
+            }
         }
     }
 
@@ -103,6 +150,15 @@ final class LogReader {
         readShared(scanned)
     }
 
+    /// A log that ends before a position which its reader has passed is an older copy.
+    private func checked(_ page: LogPage, after position: Int64) -> LogReply {
+        guard page.head >= position else {
+            onOtherHistory()
+            return .unavailable
+        }
+        return .page(page)
+    }
+
     /// Reads a page; `arrived` is called with the position up to which it is complete and the head of
     /// the log as soon as these are known, `reply` when it is encoded.
     private func readPage(
@@ -111,86 +167,117 @@ final class LogReader {
         then reply: @escaping (LogReply) -> Void
     ) {
         let query = Query(
-            "read the log", "SELECT * FROM event_service.replay($1, $2, $3, $4, $5)",
+            "read the log",
+            "SELECT \(Self.newestEpoch), r.* FROM event_service.replay($1, $2, $3, $4, $5) r",
             [
                 String(after), String(PageRequest.size), narrowing.labels.map(Query.array),
                 narrowing.likePatterns.map(Query.array), narrowing.keys.map(Query.array),
             ], timeout: .seconds(30))
-        pool.run(query) { [weak self] outcome in
-            guard let self, let history else { return reply(.unavailable) }
+        ask(query, reply) { [unowned self] rows, history in
+            let (head, floor, scanned) = (rows.int64(0, 1), rows.int64(0, 2), rows.int64(0, 3))
+            arrived(scanned, head)
+            var batch = EncodedBatch(first: max(after + 1, floor), last: scanned)
+            logRows.encode(rows, from: 4, by: encoder, history: history, to: &batch)
+            let page = LogPage(
+                head: head, floor: floor, scanned: scanned, block: FrameBlock(batch))
+            reply(checked(page, after: after))
+        }
+    }
+
+    // MARK: Asking
+
+    /// The newest epoch, in SQL: in a query's own snapshot, so that it belongs to the rest of the answer.
+    static let newestEpoch = "(SELECT event_service.newest_epoch())"
+
+    /// Runs a query whose first column is the newest epoch, and hands on its rows with the history that
+    /// they are from; `reply` gets anything else.
+    private func ask(
+        _ query: Query, isRepeatable: Bool = true, _ reply: @escaping (LogReply) -> Void,
+        failed: ((DatabaseError) -> LogReply?)? = nil,
+        then body: @escaping (borrowing Rows, EpochHistory) -> Void
+    ) {
+        guard let history else { return reply(.unavailable) }
+        pool.run(query, isRepeatable: isRepeatable) { [weak self] outcome in
+            guard let self else { return reply(.unavailable) }
+            let isAskedAgain: Bool
             switch consume outcome {
-            case .failed(let error):
-                reply(unavailable(error))
             case .rows(let rows):
                 guard rows.count > 0 else { return reply(.unavailable) }
-                let floor = rows.int64(0, 1)
-                let scanned = rows.int64(0, 2)
-                arrived(scanned, rows.int64(0, 0))
-                var batch = EncodedBatch(first: max(after + 1, floor), last: scanned)
-                logRows.encode(rows, from: 3, by: encoder, history: history, to: &batch)
-                reply(
-                    .page(
-                        LogPage(
-                            head: rows.int64(0, 0), floor: floor, scanned: scanned,
-                            block: FrameBlock(batch))))
+                if finds(rows.int64(0, 0), since: history), let present = self.history {
+                    return body(rows, present)
+                }
+                // Perhaps the listener has attached anew since the query was sent.
+                isAskedAgain = isRepeatable && self.history != history
+            case .failed(let error):
+                // The floor rose over what was being read.
+                isAskedAgain = isRepeatable && error.sqlState == "40001"
+                if !isAskedAgain { return reply(failed?(error) ?? unavailable(error)) }
+            }
+            if isAskedAgain {
+                ask(query, reply, failed: failed, then: body)
+            } else {
+                reply(.unavailable)
             }
         }
     }
 
     // MARK: Others
 
+    /// Ten thousand clients that come back after a failover ask at once for what no node knows by itself.
+    private func askBounds() {
+        locate(nil) { [weak self] outcome in
+            guard let self else { return }
+            let (waiters, isSentAgain) = boundsQuery.answered()
+            if isSentAgain { askBounds() }
+            for reply in waiters { reply(outcome) }
+        }
+    }
+
     private func locate(_ time: Timestamp?, _ reply: @escaping (LogReply) -> Void) {
-        let instant = time.map { "\($0)" }
         let query = Query(
             "locate a cursor",
             """
-            SELECT epoch, first_position, head, floor, event_service.position_before($1::timestamptz) \
-            FROM event_service.bounds()
-            """, [instant])
-        pool.run(query) { [weak self] outcome in
-            switch consume outcome {
-            case .failed(let error):
-                reply(self?.unavailable(error) ?? .unavailable)
-            case .rows(let rows):
-                guard let bounds = LogRows.bounds(rows) else { return reply(.unavailable) }
-                reply(
-                    .located(
-                        bounds, positionBefore: rows.isNull(0, 4) ? nil : rows.int64(0, 4)))
-            }
+            SELECT \(Self.newestEpoch), b.*, event_service.position_before($1::timestamptz) \
+            FROM event_service.bounds() b
+            """, [time.map { "\($0)" }])
+        ask(query, reply) { rows, _ in
+            guard let bounds = LogRows.bounds(rows, from: 1) else { return reply(.unavailable) }
+            reply(.located(bounds, positionBefore: rows.isNull(0, 5) ? nil : rows.int64(0, 5)))
         }
     }
 
     private func readEvent(_ position: Int64, _ reply: @escaping (LogReply) -> Void) {
         let query = Query(
-            "read an event", "SELECT * FROM event_service.event_at($1)", [String(position)])
-        pool.run(query) { [weak self] outcome in
-            switch consume outcome {
-            case .failed(let error): reply(self?.unavailable(error) ?? .unavailable)
-            case .rows(let rows):
-                guard let self, rows.count == 1 else { return reply(.event(nil)) }
-                reply(.event(logRows.event(rows, 0, from: 0)))
-            }
+            "read an event",
+            """
+            SELECT x.epoch, e.* FROM (SELECT \(Self.newestEpoch) AS epoch) x \
+            LEFT JOIN event_service.event_at($1) e ON true
+            """, [String(position)])
+        ask(query, reply) { [unowned self] rows, _ in
+            reply(.event(rows.isNull(0, 1) ? nil : logRows.event(rows, 0, from: 1)))
         }
     }
 
     private func publish(_ request: PublishRequest, _ reply: @escaping (LogReply) -> Void) {
+        // Nothing is published to a log that is not the node's: its clients would never see it.
         let query = Query(
-            "publish", "SELECT unnest(event_service.publish_all($1::jsonb, $2::jsonb))",
-            [request.body, request.envelopes])
+            "publish",
+            """
+            SELECT x.epoch, unnest(CASE WHEN x.epoch = $3 \
+            THEN event_service.publish_all($1::jsonb, $2::jsonb) ELSE '{0}' END) \
+            FROM (SELECT \(Self.newestEpoch) AS epoch) x
+            """,
+            [request.body, request.envelopes, history.map { String($0.newestEpoch) }])
         // Not repeatable: it may have committed when the connection broke.
-        pool.run(query, isRepeatable: false) { [weak self] outcome in
-            switch consume outcome {
-            case .rows(let rows):
-                reply(.published((0..<rows.count).map { rows.int64($0, 0) }))
-            case .failed(let error):
-                // Class 22: what was given is not what the function takes.
-                if let state = error.sqlState, state.hasPrefix("22") || state == "42939" {
-                    let hint = error.hint.map { " \($0)" } ?? ""
-                    reply(.refused(.badRequest(error.message + "." + hint)))
-                } else {
-                    reply(self?.unavailable(error) ?? .unavailable)
-                }
+        ask(query, isRepeatable: false, reply) { error in
+            // Class 22: what was given is not what the function takes.
+            guard let state = error.sqlState, state.hasPrefix("22") || state == "42939" else {
+                return nil
             }
+            let hint = error.hint.map { " \($0)" } ?? ""
+            return .refused(.badRequest(error.message + "." + hint))
+        } then: { rows, _ in
+            reply(.published((0..<rows.count).map { rows.int64($0, 1) }))
         }
     }
 

@@ -60,15 +60,18 @@ struct LogRows {
         }
     }
 
-    /// The rows of `attach()`: epoch, first_position, head, floor; `nil` if there are none.
-    static func bounds(_ rows: borrowing Rows) -> LogBounds? {
+    /// The rows of `attach()` and `bounds()`, from `column` on: epoch, first_position, head, floor; `nil`
+    /// if there are none.
+    static func bounds(_ rows: borrowing Rows, from column: Int = 0) -> LogBounds? {
         var entries: [EpochHistory.Entry] = []
         for row in 0..<rows.count {
             entries.append(
-                EpochHistory.Entry(epoch: rows.int64(row, 0), firstPosition: rows.int64(row, 1)))
+                EpochHistory.Entry(
+                    epoch: rows.int64(row, column), firstPosition: rows.int64(row, column + 1)))
         }
         guard let history = EpochHistory(entries) else { return nil }
-        return LogBounds(history: history, head: rows.int64(0, 2), floor: rows.int64(0, 3))
+        return LogBounds(
+            history: history, head: rows.int64(0, column + 2), floor: rows.int64(0, column + 3))
     }
 
     /// The sum of the data of all events, as `bytes` says.

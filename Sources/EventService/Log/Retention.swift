@@ -6,19 +6,22 @@ import EventCore
 /// before left below the floor: a page that was being read meanwhile has long ended.
 final class Retention {
     private let pool: ConnectionPool
+    private let reader: LogReader
     private let keep: Duration
     private let interval: Duration
     private let log: Log
     private let onFloor: (Int64) -> Void
     private var timer: LoopTimer?
-    private var reached: Int64 = 0
+    /// The floor that the round before reached, of the log whose newest epoch this is.
+    private var reached: (epoch: Int64, floor: Int64) = (0, 0)
 
     init(
-        loop: EventLoop, pool: ConnectionPool, keep: Duration, log: Log,
+        loop: EventLoop, pool: ConnectionPool, reader: LogReader, keep: Duration, log: Log,
         onFloor: @escaping (Int64) -> Void
     ) {
         self.onFloor = onFloor
         self.pool = pool
+        self.reader = reader
         self.keep = keep
         self.log = log
         interval = min(max(keep / 10, .seconds(1)), .seconds(60))
@@ -30,21 +33,27 @@ final class Retention {
 
     private func raiseFloor() {
         timer?.set(after: interval)
+        let history = reader.history
         let query = Query(
-            "raise the floor", "SELECT event_service.raise_floor($1::interval)", [keepInterval])
+            "raise the floor",
+            "SELECT \(LogReader.newestEpoch), event_service.raise_floor($1::interval)",
+            [keepInterval])
         pool.run(query) { [weak self] outcome in
             guard let self else { return }
             switch consume outcome {
             case .failed(let error):
                 log.debug("retention: not done", ["error": error.description])
             case .rows(let rows):
-                let floor = rows.int64(0, 0)
+                // The floor of another log is not this node's.
+                let (epoch, floor) = (rows.int64(0, 0), rows.int64(0, 1))
+                guard reader.finds(epoch, since: history) else { return }
                 onFloor(floor)
-                sweep(below: reached)
-                if floor > reached {
+                if epoch != reached.epoch { reached = (epoch, 0) }
+                sweep(below: reached.floor)
+                if floor > reached.floor {
                     log.debug("retention: floor raised", ["floor": String(floor)])
                 }
-                reached = floor
+                reached.floor = floor
             }
         }
     }

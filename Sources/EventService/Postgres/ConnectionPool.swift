@@ -44,6 +44,14 @@ final class ConnectionPool {
         work()
     }
 
+    /// Drops what is connected; what is under way there is asked again elsewhere, if it may be.
+    func renew() {
+        // The idle ones first: what is asked again must not be sent on one of them. And it may open one
+        // of these anew: each is dropped once.
+        for connection in connections where connection.isIdle { connection.close() }
+        for connection in connections where !connection.isConnecting { connection.close() }
+    }
+
     /// Closes all connections; what waits fails.
     func close() {
         let waiting = queue[queueStart...]

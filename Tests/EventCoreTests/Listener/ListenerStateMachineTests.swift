@@ -438,7 +438,10 @@ import Testing
     @Test(
         arguments: [
             (15, 1, [(1000, 1)], 10), (200_000, 1, [(1000, 1)], 200_000), (15, 12, [(1000, 1)], 15),
-            (15, 1, [(1000, 1), (2000, 9)], 15), (8, 1, [(1000, 1)], 8), (10, 11, [(1000, 1)], 10),
+            (15, 1, [(1000, 1), (2000, 9)], 15), (15, 1, [(1000, 1), (2000, 10)], 15),
+            (15, 1, [(1000, 1), (2000, 11)], 10), (15, 1, [(1000, 1), (2000, 12)], 10),
+            (10, 1, [(1000, 1), (2000, 11), (3000, 11)], 10), (8, 1, [(1000, 1)], 8),
+            (10, 11, [(1000, 1)], 10),
         ] as [(Int64, Int64, [(Int64, Int64)], Int64)])
     func `after an interruption the node goes on where it was, if that makes sense`(
         head: Int64, floor: Int64, epochs: [(Int64, Int64)], from: Int64
@@ -459,6 +462,50 @@ import Testing
         let page = machine.pageReturned(last: 500, bounds: (600, 300), now: Self.time(1))
         #expect(page.jumped)
         #expect(page.next == .wait(until: Self.time(1000)), "its head is the log's")
+    }
+
+    @Test(arguments: [false, true])
+    func `a log that ends before what was handed over was replaced under the connection`(
+        inStatus: Bool
+    ) throws {
+        var machine = try Self.attached(head: 10)
+        let now = Self.time(1000)
+        _ = machine.statusReturned(Self.status(10), now: now)
+        if inStatus {
+            _ = machine.waitEnded(now: Self.time(2000), random: 0)
+            #expect(machine.statusReturned(Self.status(9), now: now) == .reconnect(at: now))
+        } else {
+            #expect(machine.notified(.tick(head: 12), now: now) == .request(.read(after: 10)))
+            let page = machine.pageReturned(last: 10, bounds: (9, 1), now: now)
+            #expect(page == (false, .reconnect(at: now)))
+        }
+        #expect(!machine.isAttached && machine.head == 10, "by which it is known what is void")
+    }
+
+    @Test func `another history found elsewhere has it look again`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        #expect(
+            machine.historyDiffered(now: Self.time(5), random: 0) == .reconnect(at: Self.time(5)))
+        #expect(
+            machine.historyDiffered(now: Self.time(6), random: 0) == .none, "it does so already")
+        _ = machine.retryTimeReached()
+        #expect(machine.historyDiffered(now: Self.time(7), random: 0) == .none)
+    }
+
+    @Test func `a tick that promises more than there is costs one look`() throws {
+        var machine = try Self.attached()
+        _ = machine.statusReturned(Self.status(10), now: Self.time(0))
+        #expect(
+            machine.notified(.tick(head: .max), now: Self.time(1)) == .request(.read(after: 10)))
+        let page = machine.pageReturned(last: 11, bounds: (11, 1), now: Self.time(2))
+        #expect(page == (false, .wait(until: Self.time(1000))))
+        // One that comes while a page is read may be newer than that.
+        #expect(
+            machine.notified(.tick(head: 12), now: Self.time(3)) == .request(.read(after: 11)))
+        #expect(machine.notified(.tick(head: 13), now: Self.time(4)) == .none)
+        let short = machine.pageReturned(last: 12, bounds: (12, 1), now: Self.time(5))
+        #expect(short == (false, .request(.read(after: 12))))
     }
 
     @Test func `a machine that has stopped does nothing more`() throws {

@@ -50,7 +50,9 @@ final class TestCluster: DatabaseClient {
         return "postgresql://postgres@\(hosts)/postgres"
     }
 
-    func start() throws {
+    /// Starts it again, perhaps with another clock.
+    func start(clock: String? = nil) throws {
+        let environment = clock.map(FakeTime.environment) ?? environment
         let now = try TestServer.tool("postgres", ["start", folder.path], environment)
         guard now == url else { throw TestFailure("the port was taken meanwhile") }
     }
@@ -91,6 +93,18 @@ final class TestCluster: DatabaseClient {
         try FileManager.default.moveItem(at: theirs, to: mine)
     }
 
+    /// Restores a dump of everything here into another cluster, with the roles.
+    func dump(into other: TestCluster) throws {
+        let file = folder.path + ".sql"
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        for (tool, arguments) in [("pg_dumpall", ["--roles-only"]), ("pg_dump", [])] {
+            try Tool.run(tool, arguments + ["-f", file, "-d", url])
+            // The role postgres is there already.
+            let stop = tool == "pg_dump" ? ["-v", "ON_ERROR_STOP=1"] : []
+            try Tool.run("psql", ["-X", "-q"] + stop + ["-o", "/dev/null", "-f", file, other.url])
+        }
+    }
+
     /// The processes of the server, the first of them the one that the others come from.
     private func processes() throws -> [Int32] {
         let file = folder.appendingPathComponent("data/postmaster.pid")
@@ -103,14 +117,28 @@ final class TestCluster: DatabaseClient {
         return [first] + children.split(separator: " ").compactMap { Int32($0) }
     }
 
-    /// Has the server hang: it accepts connections, and answers nothing.
+    /// Has the server accept connections and never answer them; those that stand are served.
     func freeze() throws {
-        for id in try processes() { kill(id, SIGSTOP) }
+        kill(try processes()[0], SIGSTOP)
+    }
+
+    /// Has a server go on that hung.
+    func thaw() throws {
+        for id in try processes() { kill(id, SIGCONT) }
     }
 
     /// Ends a server that hangs.
     func killFrozen() throws {
         for id in try processes() { kill(id, SIGKILL) }
+    }
+}
+
+/// The programs that come with PostgreSQL.
+enum Tool {
+    static func run(_ name: String, _ arguments: [String]) throws {
+        let run = try ToolRun(
+            "/usr/bin/env", [name] + arguments, ProcessInfo.processInfo.environment)
+        guard run.status == 0 else { throw TestFailure("\(name): \(run.error)") }
     }
 }
 

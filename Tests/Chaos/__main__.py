@@ -10,6 +10,7 @@ Exit status 0 if every planned fault was injected and no promise was broken.
 
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import time
@@ -19,6 +20,13 @@ import plan
 import report
 from servers import EXECUTABLE, ROOT
 from stage import Stage
+
+
+def free_bytes(folder):
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
 
 
 class Settings:
@@ -45,10 +53,12 @@ class Settings:
         self.copy_rows = 5_000 if self.is_short else 50_000
         self.open_seconds = 8 if self.is_short else 120
         self.away_seconds = 1 if self.is_short else 8
-        self.one_way_seconds = 2 if self.is_short else 6
-        self.delay_seconds = 2 if self.is_short else 10
-        self.disk_seconds = 2 if self.is_short else 20
+        self.one_way_seconds = 1 if self.is_short else 6
+        self.delay_seconds = 1 if self.is_short else 10
+        self.disk_seconds = 1 if self.is_short else 20
         self.throttle_rate = 20_000
+        # The short form starts PostgreSQL several times in a minute: in memory, if there is room.
+        self.data_below = "/dev/shm" if self.is_short and free_bytes("/dev/shm") > 4 << 30 else None
         # After how many seconds what has not come is taken for stuck. The checker reads as much as
         # all clients together, on the same processors.
         self.patience = 120.0 if self.is_short else 300.0

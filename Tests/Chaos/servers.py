@@ -81,8 +81,8 @@ class Cluster:
     SETTINGS = ["max_connections=200", "shared_buffers=256MB", "max_wal_size=4GB",
                 "wal_writer_delay=2s", "log_checkpoints=off", "log_line_prefix=%a:"]
 
-    def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="event-service-chaos."))
+    def __init__(self, below=None):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="event-service-chaos.", dir=below))
         self.tablespace = None
         self.port = None
         self.down_since = None

@@ -75,7 +75,7 @@ class Stage:
 
     def _build(self):
         settings = self.settings
-        self.cluster = cluster = Cluster()
+        self.cluster = cluster = Cluster(settings.data_below)
         cluster.start()
         cluster.tablespace = Tablespace(cluster.folder / "small", settings.log_mebibytes)
         cluster.execute("postgres", "CREATE ROLE chaos_service LOGIN")

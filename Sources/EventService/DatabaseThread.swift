@@ -1,5 +1,13 @@
 import EventCore
 
+/// What the database thread is told.
+enum DatabaseControl: Sendable {
+    /// What it knows is wanted for a page of metrics.
+    case report(ReportRound<MetricsPart>)
+    /// Close the connections and end.
+    case stop
+}
+
 /// The thread that talks to PostgreSQL: listening and sequencing, dispatch, and what workers ask of the
 /// log.
 ///
@@ -7,18 +15,19 @@ import EventCore
 final class DatabaseThread: Sendable {
     /// Where workers send what they ask.
     let calls: Mailbox<LogCall>
-    private let control: Mailbox<Void>
+    /// Where it is told what to do.
+    let control: Mailbox<DatabaseControl>
     private let thread: LoopThread
 
     init(
-        configuration: Configuration, inboxes: [WorkerInbox], access: AccessState, log: Log,
-        onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
+        configuration: Configuration, inboxes: [WorkerInbox], access: AccessState,
+        clock: DatabaseClock, log: Log, onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
     ) throws(SystemError) {
         let calls = try Mailbox<LogCall>()
-        let control = try Mailbox<Void>()
+        let control = try Mailbox<DatabaseControl>()
         thread = try LoopThread(name: "database") {
             do throws(SystemError) {
-                try Self.run(configuration, inboxes, access, log, calls, control, onHealth)
+                try Self.run(configuration, inboxes, access, clock, log, calls, control, onHealth)
             } catch {
                 log.error("database: thread not started", ["error": error.description])
                 onHealth([.database])
@@ -30,13 +39,14 @@ final class DatabaseThread: Sendable {
 
     /// Closes the connections and ends the thread.
     func stop() {
-        control.post(())
+        control.post(.stop)
         thread.join()
     }
 
     private static func run(
-        _ configuration: Configuration, _ inboxes: [WorkerInbox], _ access: AccessState, _ log: Log,
-        _ calls: Mailbox<LogCall>, _ control: Mailbox<Void>,
+        _ configuration: Configuration, _ inboxes: [WorkerInbox], _ access: AccessState,
+        _ clock: DatabaseClock, _ log: Log, _ calls: Mailbox<LogCall>,
+        _ control: Mailbox<DatabaseControl>,
         _ onHealth: @escaping @Sendable ([UnreadyReason]) -> Void
     ) throws(SystemError) {
         let loop = try EventLoop()
@@ -56,17 +66,24 @@ final class DatabaseThread: Sendable {
             longestBacklog: max(configuration.ringBytes, 1 << 20))
         let listener = NotificationListener(
             loop: loop, servers: servers, configuration: configuration, dispatcher: dispatcher,
-            reader: reader, revocations: revocations, log: log, onHealth: onHealth)
+            reader: reader, revocations: revocations, clock: clock, log: log, onHealth: onHealth)
         reader.onOtherHistory = { [unowned listener] in listener.historyDiffered() }
+        let measures = DatabaseMeasures(
+            loop: loop, listener: listener, pool: pool, reader: reader)
         let retention = Retention(
             loop: loop, pool: pool, reader: reader, keep: configuration.retention, log: log,
             onFloor: { listener.floorIs($0) })
         let callReader = try MailboxReader(calls, on: loop) { reader.received($0) }
-        let controlReader = try MailboxReader(control, on: loop) {
-            listener.stop()
-            revocations.stop()
-            pool.close()
-            loop.stop()
+        let controlReader = try MailboxReader(control, on: loop) { message in
+            switch message {
+            case .report(let round):
+                measures.report(to: round)
+            case .stop:
+                listener.stop()
+                revocations.stop()
+                pool.close()
+                loop.stop()
+            }
         }
         listener.start()
         withExtendedLifetime((retention, callReader, controlReader)) { loop.run() }

@@ -58,23 +58,27 @@ final class Service {
         let inboxes = try (0..<Self.workerCount(configuration)).map { _ in try WorkerInbox() }
         self.inboxes = inboxes
         let access = AccessState(configuration)
+        let clock = DatabaseClock()
         database = try DatabaseThread(
-            configuration: configuration, inboxes: inboxes, access: access, log: log
+            configuration: configuration, inboxes: inboxes, access: access, clock: clock, log: log
         ) { reasons in
             for inbox in inboxes { inbox.mailbox.post(.health(reasons)) }
         }
         keys = try Self.keySource(configuration).map { source throws(SystemError) in
             try KeyThread(source, inboxes: inboxes, log: log)
         }
+        let metrics = MetricsSources(
+            inboxes: inboxes, database: database.control, connectionCount: connectionCount,
+            access: access)
         workers = try inboxes.enumerated().map { [control, database, keys] index, inbox in
             try LoopThread(name: "worker-\(index)") {
                 do throws(SystemError) {
                     let worker = try Worker(
-                        configuration: configuration, inbox: inbox, calls: database.calls,
-                        connectionCount: connectionCount, access: access,
+                        index: index, configuration: configuration, inbox: inbox,
+                        calls: database.calls, connectionCount: connectionCount, access: access,
                         keyRequests: keys.map {
                             KeyRequests(mailbox: $0.mailbox, inbox: inbox)
-                        }, files: files, log: log
+                        }, files: files, metrics: metrics, clock: clock, log: log
                     ) { control.post(.drained) }
                     worker.run()
                 } catch {

@@ -4,6 +4,7 @@ import Synchronization
 /// What all workers of the service count together.
 final class ConnectionCount: Sendable {
     private let count = Atomic<Int>(0)
+    private let dropped = Atomic<Int>(0)
     let maximum: Int
 
     init(maximum: Int) {
@@ -23,6 +24,7 @@ final class ConnectionCount: Sendable {
         if before < maximum { return .served }
         if before < maximum + Self.roomPastCap { return .pastCap }
         leave()
+        dropped.add(1, ordering: .relaxed)
         return .dropped
     }
 
@@ -31,7 +33,12 @@ final class ConnectionCount: Sendable {
         count.subtract(1, ordering: .relaxed)
     }
 
-    var current: Int { count.load(ordering: .relaxed) }
+    /// What is counted, for a page of metrics.
+    var report: ConnectionReport {
+        ConnectionReport(
+            open: count.load(ordering: .relaxed), maximum: maximum,
+            dropped: dropped.load(ordering: .relaxed))
+    }
 }
 
 /// One thread that serves connections: a loop, its connections, and its shard of the hub.
@@ -39,10 +46,13 @@ final class ConnectionCount: Sendable {
 /// All of it is made on the thread and touched by no other; what comes from outside comes through the
 /// inbox.
 final class Worker {
+    private let index: Int
     private let loop: EventLoop
     private let inbox: WorkerInbox
     private let connectionCount: ConnectionCount
     private let onDrained: () -> Void
+    private let clock: DatabaseClock
+    private let rounds: ReportRounds
     private let server: ServerContext
     private let publicRouter: Router
     private let opsRouter: Router
@@ -53,9 +63,9 @@ final class Worker {
     private var reader: MailboxReader<WorkerMessage>?
 
     init(
-        configuration: Configuration, inbox: WorkerInbox, calls: Mailbox<LogCall>,
+        index: Int, configuration: Configuration, inbox: WorkerInbox, calls: Mailbox<LogCall>,
         connectionCount: ConnectionCount, access: AccessState, keyRequests: KeyRequests?,
-        files: StaticFiles, log: Log,
+        files: StaticFiles, metrics: MetricsSources, clock: DatabaseClock, log: Log,
         onDrained: @escaping () -> Void
     ) throws(SystemError) {
         let loop = try EventLoop()
@@ -63,6 +73,9 @@ final class Worker {
         self.inbox = inbox
         self.connectionCount = connectionCount
         self.onDrained = onDrained
+        self.clock = clock
+        self.index = index
+        rounds = ReportRounds(loop: loop, replies: inbox.mailbox)
         let hub = HubShard(ringBytes: configuration.ringBytes)
         let client = LogClient(calls: calls, replies: inbox.mailbox)
         let stream = StreamContext(
@@ -76,7 +89,8 @@ final class Worker {
             keyRequests: keyRequests, log: log, now: { loop.now })
         server = ServerContext(
             configuration: configuration, stream: stream, authenticator: authenticator,
-            access: access, files: files, nextID: nextID)
+            access: access, files: files, nextID: nextID,
+            metrics: MetricsCollector(sources: metrics, rounds: rounds))
         publicRouter = Router(server, listener: .publicListener)
         opsRouter = Router(server, listener: .opsListener)
         publicContext = HTTPConnection.Context(
@@ -106,7 +120,7 @@ final class Worker {
                 isPastCap: isPastCap)
         case .block(let block):
             inbox.taken(block)
-            server.hub.receive(block, now: loop.now)
+            if server.hub.receive(block, now: loop.now) { written(block) }
         case .log(let bounds, let fork):
             server.hub.logIs(bounds, fork: fork, now: loop.now)
         case .health(let reasons):
@@ -117,12 +131,38 @@ final class Worker {
             server.authenticator.keysCame(set)
         case .revoked(let revocations):
             server.hub.revoke(by: revocations, now: loop.now)
+        case .report(let round):
+            round.add(.worker(index, report))
+        case .roundComplete(let number):
+            rounds.ended(number)
         case .drain(let duration):
             drain(over: duration)
         case .stop:
             loop.stop()
         }
     }
+
+    // MARK: Metrics
+
+    /// The events of a block are with their streams' sockets, as far as these took them.
+    private func written(_ block: FrameBlock) {
+        let now = clock.now()
+        for index in block.frames.indices {
+            server.stream.counts.written.record(
+                since: block.frames[index].envelope.time, now: now)
+        }
+    }
+
+    private var report: WorkerReport {
+        WorkerReport(
+            loop: LoopReport(name: "worker-\(index)", busy: loop.busy),
+            counts: server.stream.counts, streams: server.hub.gauges,
+            requests: [publicContext, opsContext].reduce(into: RequestCounts()) {
+                if let context = $1 { $0.add(context.counts) }
+            }, ringBytes: server.hub.ring.byteCount, unready: server.unready)
+    }
+
+    // MARK: Connections
 
     private func accepted(
         _ descriptor: consuming FileDescriptor, address: String, by listener: AcceptedBy,

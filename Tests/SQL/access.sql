@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(215);
+SELECT plan(216);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -70,6 +70,7 @@ INSERT INTO expected_function VALUES
 ('event_at(bigint)', 'definer', 'runtime'),
 ('position_before(timestamp with time zone)', 'definer', 'runtime'),
 ('status()', 'definer', 'runtime'),
+('measures()', 'definer', 'runtime'),
 ('raise_floor(interval)', 'definer', 'runtime'),
 ('sweep(bigint,interval)', 'definer', 'runtime'),
 -- tokens: for who revokes, and for the service; a session is asked about as the caller

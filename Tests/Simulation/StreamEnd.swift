@@ -129,6 +129,7 @@ final class StreamEnd: StreamSink, StreamTransport {
         case .fellBehind: world.count("streams fell behind")
         case .reset(let reason): world.count("reset in mid-stream: \(reason.rawValue)")
         case .ended(let reason): world.count("ended: \(reason.rawValue)")
+        case .replayed(_, let source): world.count("replayed from the \(source.rawValue)")
         }
     }
 

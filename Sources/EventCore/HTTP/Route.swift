@@ -14,10 +14,12 @@ public enum Route: Sendable, Equatable {
     case live
     /// `GET /readyz`
     case ready
+    /// `GET /metrics`, on the ops listener
+    case metrics
     /// A file of `web/dist`, by its path without the leading slash.
     case file(String)
 
-    /// Finds the route of a path on the public listener.
+    /// Finds the route of a path.
     public init(path: String) {
         let events = "/api/v1/events"
         switch path {
@@ -27,9 +29,25 @@ public enum Route: Sendable, Equatable {
         case "/api/v1/auth/sse-token": self = .ticket
         case "/livez": self = .live
         case "/readyz": self = .ready
+        case "/metrics": self = .metrics
         case _ where path.hasPrefix("\(events)/"):
             self = .event(id: String(path.dropFirst(events.count + 1)))
         default: self = .file(String(path.dropFirst()))
+        }
+    }
+
+    /// What requests of the route are counted under.
+    public var name: String {
+        switch self {
+        case .stream: "stream"
+        case .history: "history"
+        case .event: "event"
+        case .publish: "publish"
+        case .ticket: "sse-token"
+        case .live: "livez"
+        case .ready: "readyz"
+        case .metrics: "metrics"
+        case .file: "file"
         }
     }
 
@@ -37,7 +55,7 @@ public enum Route: Sendable, Equatable {
     public var methods: [String] {
         switch self {
         case .publish, .ticket: ["POST", "OPTIONS"]
-        case .stream, .history, .event, .live, .ready, .file: ["GET", "HEAD", "OPTIONS"]
+        case .stream, .history, .event, .live, .ready, .metrics, .file: ["GET", "HEAD", "OPTIONS"]
         }
     }
 }

@@ -56,6 +56,9 @@ open class HubMember {
     /// What `/readyz` says has changed.
     open func healthChanged(_ unready: [UnreadyReason], now: MonotonicTime) {}
 
+    /// Adds what the member is doing, if it is a stream.
+    open func report(to gauges: inout StreamGauges) {}
+
     /// The service stops: the member has until this time to end.
     open func drain(by deadline: MonotonicTime, now: MonotonicTime) {}
 

@@ -73,40 +73,53 @@ public final class HubShard {
 
     // MARK: Events
 
-    /// Takes the next block and delivers its events.
-    public func receive(_ block: FrameBlock, now: MonotonicTime) {
-        guard bounds != nil else { return }
+    /// What the streams are doing.
+    public var gauges: StreamGauges {
+        var gauges = StreamGauges()
+        forEachMember { $0.report(to: &gauges) }
+        return gauges
+    }
+
+    /// Takes the next block and delivers its events; returns whether a member saw one of them.
+    @discardableResult
+    public func receive(_ block: FrameBlock, now: MonotonicTime) -> Bool {
+        guard bounds != nil else { return false }
         let head = ring.head
         switch ring.append(block) {
         case .known:
-            return
+            return false
         case .gap:
             bounds?.head = ring.head
             cut(at: head, now: now)
-            return
+            return false
         case .continued:
             bounds?.head = ring.head
         }
         if block.frames.count == 1 {
-            deliverLone(block.frames[0], of: block, now: now)
+            return deliverLone(block.frames[0], of: block, now: now)
         } else {
-            deliverAll(of: block, now: now)
+            return deliverAll(of: block, now: now)
         }
     }
 
     /// Most blocks hold one event, most streams take it at once: each is touched once, in one go.
-    private func deliverLone(_ frame: EncodedFrame, of block: FrameBlock, now: MonotonicTime) {
+    private func deliverLone(_ frame: EncodedFrame, of block: FrameBlock, now: MonotonicTime)
+        -> Bool
+    {
         let envelope = frame.envelope
+        var isSeen = false
         index.forEach(concernedBy: envelope.audience) { member in
             // One that has left while another got the event is not live any more.
             guard member.membership != nil, member.admitsReached(envelope) else {
                 return
             }
+            isSeen = true
             member.deliverLone(frame, of: block, now: now)
         }
+        return isSeen
     }
 
-    private func deliverAll(of block: FrameBlock, now: MonotonicTime) {
+    private func deliverAll(of block: FrameBlock, now: MonotonicTime) -> Bool {
         for frame in block.frames {
             let envelope = frame.envelope
             index.forEach(concernedBy: envelope.audience) { member in
@@ -118,11 +131,13 @@ public final class HubShard {
                 }
             }
         }
+        let isSeen = !touched.isEmpty
         for member in touched {
             member.isTouched = false
             member.blockEnded(block, now: now)
         }
         touched.removeAll(keepingCapacity: touched.capacity <= 4096)
+        return isSeen
     }
 
     /// The node attached, or the bounds of the log moved.

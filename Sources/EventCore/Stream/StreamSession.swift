@@ -20,6 +20,8 @@ public final class StreamSession: HubMember {
     private var lastID: Cursor
     private var lastIDAt: MonotonicTime
     private var lastWrite: MonotonicTime
+    /// How many events were sent.
+    public private(set) var deliveredCount = 0
     /// HTTP/1.0 knows no chunks: its stream is what comes until the connection ends.
     private let isChunked: Bool
     /// Whether the stream has ended.
@@ -134,6 +136,8 @@ public final class StreamSession: HubMember {
     private func deliverFromRing(after position: Int64, _ now: MonotonicTime) {
         let blocks = hub.ring.blocks(after: position)
         let conflation = isSlow ? Self.conflation(blocks, after: position, subscription) : nil
+        let before = deliveredCount
+        defer { transport.noted(.replayed(deliveredCount - before, from: .ring)) }
         var queued = 0
         for block in blocks {
             for frame in block.frames(after: position) where subscription.admits(frame.envelope) {
@@ -179,6 +183,7 @@ public final class StreamSession: HubMember {
             hub.floorIs(page.floor)
             return restart(.expired, now)
         }
+        let before = deliveredCount
         let frames = page.block.frames(after: position)
         let conflation = isSlow ? Conflation(frames, for: subscription) : nil
         for frame in frames where subscription.admits(frame.envelope) {
@@ -186,6 +191,7 @@ public final class StreamSession: HubMember {
             enqueue(frame, of: page.block, now)
         }
         catchUp.pageArrived(upTo: page.scanned)
+        transport.noted(.replayed(deliveredCount - before, from: .log))
     }
 
     /// Tells the client that what it holds is void, and goes on elsewhere.
@@ -212,6 +218,7 @@ public final class StreamSession: HubMember {
         }
         guard frame.position > catchUp.position else { return }
         catchUp.delivered(upTo: frame.position)
+        deliveredCount += 1
         lastID = frame.cursor
         lastIDAt = now
         let range = isChunked ? frame.chunk : frame.payload
@@ -233,6 +240,7 @@ public final class StreamSession: HubMember {
             due = range
         }
         lastID = frame.cursor
+        deliveredCount += 1
         catchUp.delivered(upTo: frame.position)
     }
 
@@ -291,8 +299,18 @@ public final class StreamSession: HubMember {
             at: catchUp.isLive ? max(bounds.head, catchUp.position) : catchUp.position)
     }
 
+    public override func report(to gauges: inout StreamGauges) {
+        gauges.open += 1
+        gauges.backlogBytes += sink.unsentBytes
+        gauges.delivered += deliveredCount
+        guard !catchUp.isLive else { return }
+        gauges.catchingUp += 1
+        gauges.lowestPosition = min(gauges.lowestPosition ?? .max, catchUp.position)
+    }
+
     private func enqueue(_ frame: EncodedFrame, of block: FrameBlock, _ now: MonotonicTime) {
         sink.enqueue(block.bytes, isChunked ? frame.chunk : frame.payload)
+        deliveredCount += 1
         sentID(frame.cursor, now)
     }
 

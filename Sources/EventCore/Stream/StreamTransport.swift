@@ -42,6 +42,8 @@ public enum StreamNote: Sendable, Equatable {
     case fellBehind(position: Int64)
     /// Its client was told that what it holds is void.
     case reset(ResetReason)
+    /// It was sent so many events later than live.
+    case replayed(Int, from: ReplaySource)
     /// It ends as planned.
     case ended(DisconnectReason)
 }

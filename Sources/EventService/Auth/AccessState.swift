@@ -1,21 +1,5 @@
 import EventCore
 
-/// Why a request was turned away, though it could be read: what is counted.
-enum RefusalCause: Hashable, Sendable {
-    /// It was not authenticated.
-    case authentication(AuthenticationError.Cause)
-    /// A further failure of an address that had too many.
-    case authFailureRate
-    case maxConnections
-    case maxConnectionsPerUser
-    case maxConnectionsPerAddress
-    case connectRate
-    case publishRate
-    case tickets
-    /// A good token that lacks a scope, a context or an audience.
-    case notGranted
-}
-
 /// What all workers share of who may come in: revocations, limits, and counts of refusals.
 ///
 /// One lock for each, held for some dictionary look-ups.
@@ -89,7 +73,7 @@ final class AccessState: Sendable {
         let user = perUser > 0 ? user.map(ExactText.init) : nil
         let address = perAddress > 0 ? Self.key(address) : nil
         let (perUser, perAddress) = (perUser, perAddress)
-        let full: RefusalCause? = open.withLock { open in
+        let full: AccessRefusal? = open.withLock { open in
             if let user, open.users[user, default: 0] >= perUser { return .maxConnectionsPerUser }
             if let address, open.addresses[address, default: 0] >= perAddress {
                 return .maxConnectionsPerAddress
@@ -99,7 +83,7 @@ final class AccessState: Sendable {
             return nil
         }
         guard let full else { return StreamPlace(self, user: user, address: address) }
-        count(full)
+        count(.access(full))
         throw .tooMany(
             "too-many-streams",
             full == .maxConnectionsPerUser
@@ -119,7 +103,7 @@ final class AccessState: Sendable {
     func streamAsked(by address: String, now: MonotonicTime) throws(Problem) {
         let wait = connecting.withLock { $0.take(Self.key(address), now: now) }
         guard let wait else { return }
-        count(.connectRate)
+        count(.access(.connectRate))
         throw .tooMany(
             "connecting-too-fast", "This address opens streams too fast.", retryAfter: wait)
     }
@@ -129,7 +113,7 @@ final class AccessState: Sendable {
         guard let user = user.map(ExactText.init) else { return }
         let wait = publishing.withLock { $0.take(user, cost: events, now: now) }
         guard let wait else { return }
-        count(.publishRate)
+        count(.access(.publishRate))
         throw .tooMany(
             "publishing-too-fast", "This user publishes events too fast.", retryAfter: wait)
     }
@@ -139,7 +123,7 @@ final class AccessState: Sendable {
         _ cause: AuthenticationError.Cause, by address: String, now: MonotonicTime
     ) -> Duration? {
         let wait = failing.withLock { $0.take(Self.key(address), now: now) }
-        count(wait == nil ? .authentication(cause) : .authFailureRate)
+        count(wait == nil ? .authentication(cause) : .access(.authFailureRate))
         return wait
     }
 

@@ -141,7 +141,7 @@ final class Authenticator {
             case .access(.issued(true)):
                 exchange.respond(ticket.response)
             case .access(.issued(false)):
-                state.count(.tickets)
+                state.count(.access(.tickets))
                 exchange.refuse(
                     .tooMany(
                         "too-many-tickets", "100 tickets of this user wait to be used.",
@@ -198,7 +198,7 @@ final class Authenticator {
         do throws(Problem) {
             try then(principal)
         } catch {
-            if error.status == 403 { state.count(.notGranted) }
+            if error.status == 403 { state.count(.access(.notGranted)) }
             exchange.refuse(error)
         }
     }

@@ -44,6 +44,10 @@ enum WorkerMessage: Sendable {
     case keys(KeySet?)
     /// Tokens were revoked.
     case revoked(RevocationTable)
+    /// What the worker knows is wanted for a page of metrics.
+    case report(ReportRound<MetricsPart>)
+    /// All have answered what this worker asked of them.
+    case roundComplete(UInt64)
     /// End all streams within this time, then stop.
     case drain(over: Duration)
     /// Stop at once.

@@ -26,6 +26,8 @@ final class HTTPExchange {
     let request: HTTPRequest
     /// Names the request in the response, in problems and in the log.
     let requestID: String
+    /// What the request is counted under.
+    var routeName = "none"
     /// The peer's address, or that of the client behind it.
     var address: String
     /// What goes with the answer whatever it is.
@@ -51,6 +53,7 @@ final class HTTPExchange {
 
     /// Sends a problem.
     func refuse(_ problem: Problem) {
+        connection?.context.counts.refuse(problem)
         respond(.problem(problem, requestID: requestID))
     }
 
@@ -91,6 +94,8 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         let onClose: (HTTPConnection) -> Void
         /// How many requests have not been answered yet.
         fileprivate(set) var underWay = 0
+        /// The requests that were answered.
+        fileprivate(set) var counts = RequestCounts()
         private var dateSecond: Int64 = 0
         private var dateText = ""
 
@@ -140,7 +145,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     private var interest: Readiness = [.readable, .hangUp]
     private var state = State.reading
     private var output = OutputQueue()
-    private let context: Context
+    fileprivate let context: Context
     var timerIndex = -1
     private var reading: Reading?
     let address: String
@@ -273,6 +278,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
 
     fileprivate func respond(_ response: HTTPResponse, to exchange: HTTPExchange) {
         guard case .handling(let current) = state, current === exchange else { return }
+        context.counts.answer(exchange.routeName, response.status)
         let keepsAlive = exchange.request.keepsAlive && !isPastCap && !peerHasEnded
         var bytes = response.with(exchange.commonFields).head(
             minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
@@ -286,6 +292,8 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     /// Answers what could not be read as a request, and ends the connection.
     private func fail(_ problem: Problem) {
         let requestID = context.nextID()
+        context.counts.refuse(problem)
+        context.counts.answer("none", problem.status)
         let response = HTTPResponse.problem(problem, requestID: requestID)
             .with(context.handler.commonFields(origin: reading?.parser.origin))
         let head = response.head(
@@ -309,6 +317,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         let head = response.with(exchange.commonFields).head(
             minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
             date: context.date, length: nil, keepsAlive: exchange.request.minorVersion >= 1)
+        context.counts.answer(exchange.routeName, response.status)
         context.underWay -= 1
         state = .streaming(body)
         reading = nil

@@ -10,12 +10,14 @@ final class ServerContext {
     let nextID: () -> String
     fileprivate let crossOrigin: CrossOriginRules
     fileprivate let proxies: ForwardedAddress
+    let metrics: MetricsCollector
     /// Whether the service is about to stop.
     var isDraining = false
 
     init(
         configuration: Configuration, stream: StreamContext, authenticator: Authenticator,
-        access: AccessState, files: StaticFiles, nextID: @escaping () -> String
+        access: AccessState, files: StaticFiles, nextID: @escaping () -> String,
+        metrics: MetricsCollector
     ) {
         self.configuration = configuration
         self.stream = stream
@@ -25,6 +27,7 @@ final class ServerContext {
         self.nextID = nextID
         crossOrigin = CrossOriginRules(configuration.allowedOrigins)
         proxies = ForwardedAddress(trusted: configuration.trustedProxies)
+        self.metrics = metrics
     }
 
     var hub: HubShard { stream.hub }
@@ -34,7 +37,7 @@ final class ServerContext {
     /// address. Nobody who is in has to go for another.
     func admitStream(_ exchange: HTTPExchange, _ principal: Principal) throws(Problem) -> Tenure {
         guard !exchange.isPastCap else {
-            access.count(.maxConnections)
+            access.count(.access(.maxConnections))
             throw .unavailable(
                 "too-many-connections", "The service holds as many connections as it may.",
                 retryAfter: Int.random(in: 1...5))
@@ -78,6 +81,7 @@ final class Router: HTTPRequestHandler {
                     204, fields: [HTTPField(name: "Allow", value: "GET, HEAD, POST, OPTIONS")]))
         }
         let route = Route(path: request.path)
+        exchange.routeName = route.name
         let file = try find(route)
         let allow = HTTPField(name: "Allow", value: route.methods.joined(separator: ", "))
         guard route.methods.contains(request.method) else {
@@ -97,6 +101,8 @@ final class Router: HTTPRequestHandler {
             exchange.respond(.json(Array("{\"live\":true}".utf8)))
         case .ready:
             respondReady(exchange)
+        case .metrics:
+            server.metrics.answer(exchange)
         case .stream:
             try server.access.streamAsked(by: exchange.address, now: server.stream.loop.now)
             try authenticate(exchange, query, .read, takesTicket: true) {
@@ -127,9 +133,9 @@ final class Router: HTTPRequestHandler {
     /// What does not exist is 404 whatever the method.
     private func find(_ route: Route) throws(Problem) -> StaticFile? {
         switch (route, listener) {
-        case (.live, _), (.ready, _):
+        case (.live, _), (.ready, _), (.metrics, .opsListener):
             return nil
-        case (_, .opsListener):
+        case (_, .opsListener), (.metrics, .publicListener):
             throw .notFound
         case (.file(let path), .publicListener):
             guard let file = server.files.file(at: path) else { throw .notFound }

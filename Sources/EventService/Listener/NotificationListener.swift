@@ -8,6 +8,7 @@ final class NotificationListener {
     private let reader: LogReader
     private let revocations: RevocationReader
     private let batchMaxEvents: Int
+    private let clock: DatabaseClock
     private let log: Log
     private let onHealth: ([UnreadyReason]) -> Void
     private var machine: ListenerStateMachine
@@ -22,6 +23,7 @@ final class NotificationListener {
     /// What the last connection was given up for.
     private var lossReason = UnreadyReason.database
     private var lastHealth: [UnreadyReason]?
+    private var counts = ListenerReport()
 
     /// Bytes of data after which a batch or a page ends.
     private static let maximumBytes = 8 << 20
@@ -30,7 +32,7 @@ final class NotificationListener {
     init(
         loop: EventLoop, servers: ServerList, configuration: Configuration,
         dispatcher: Dispatcher<WorkerInbox>, reader: LogReader, revocations: RevocationReader,
-        log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
+        clock: DatabaseClock, log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
     ) {
         self.loop = loop
         connection = DatabaseConnection(loop: loop, servers: servers)
@@ -38,6 +40,7 @@ final class NotificationListener {
         self.reader = reader
         self.revocations = revocations
         batchMaxEvents = configuration.batchMaxEvents
+        self.clock = clock
         self.log = log
         self.onHealth = onHealth
         machine = ListenerStateMachine(
@@ -139,6 +142,7 @@ final class NotificationListener {
 
     private func failed(_ error: DatabaseError) {
         lossReason = .database
+        counts.losses += 1
         log.warning("listener: lost", ["error": error.description])
         perform(machine.failed(now: loop.now, random: nextRandom()))
     }
@@ -276,14 +280,19 @@ final class NotificationListener {
     }
 
     private func askStatus(claimPump: Bool) {
+        let sent = MonotonicClock.date()
         run(
             "ask the status",
             """
             SELECT head, floor, epoch, (extract(epoch FROM now - waiting_since) * 1000)::bigint, \
-            \(claimPump ? "pg_try_advisory_lock(1163284052, 3)" : "false") FROM event_service.status()
+            \(claimPump ? "pg_try_advisory_lock(1163284052, 3)" : "false"), \
+            (extract(epoch FROM now) * 1000000)::bigint FROM event_service.status()
             """
         ) { [unowned self] rows in
             guard isAttached(to: rows.int64(0, 2)) else { return }
+            clock.said(
+                Timestamp(microseconds: rows.int64(0, 5)), between: sent,
+                and: MonotonicClock.date())
             dispatcher.floorIs(rows.int64(0, 1))
             let isPump = rows.bool(0, 4)
             if isPump { log.info("listener: sequences for all nodes") }
@@ -309,6 +318,7 @@ final class NotificationListener {
             guard rows.count > 0 else { return advanced([], .nothing) }
             guard !rows.isNull(0, 0) else { return advanced([], .busy) }
             let events = (0..<rows.count).map { logRows.event(rows, $0, from: 0) }
+            count(events)
             let isFull =
                 events.count >= batchMaxEvents || LogRows.byteCount(events) >= Self.maximumBytes
             advanced(
@@ -318,6 +328,25 @@ final class NotificationListener {
                     last: events[events.count - 1].envelope.position,
                     isFull: isFull))
         }
+    }
+
+    private func count(_ events: [Event]) {
+        let now = clock.now()
+        counts.ticks += 1
+        counts.sequenced += events.count
+        for event in events { counts.latency.record(since: event.envelope.time, now: now) }
+    }
+
+    /// What the listener has done, and is.
+    var report: ListenerReport {
+        var report = counts
+        report.isAttached = machine.isAttached
+        report.isVerified = machine.isVerified
+        report.isPump = machine.isPump
+        report.isParked = machine.isParked
+        report.head = machine.head ?? 0
+        report.clockOffset = clock.offset
+        return report
     }
 
     private func advanced(_ events: [Event], _ outcome: ListenerStateMachine.Advance) {
@@ -418,6 +447,7 @@ final class NotificationListener {
         case RevocationReader.channel:
             revocations.notified()
         default:
+            counts.lastProbe = MonotonicClock.date()
             perform(machine.notified(.probe, now: loop.now))
             if let until = machine.verifiedUntil { verificationTimer?.set(at: until) }
         }

@@ -31,6 +31,8 @@ final class LogReader {
     private var waiting: [Int64: [PageWaiter]] = [:]
     private var boundsQuery = CoalescedQuery<(LogReply) -> Void>()
     private var logRows = LogRows()
+    /// How many shared pages were answered without a query.
+    private(set) var keptPages = 0
 
     /// Called when a connection has found another history than that of the node.
     var onOtherHistory: () -> Void = {}
@@ -98,6 +100,7 @@ final class LogReader {
         // goes on where it ends.
         let needed = min(start + PageRequest.size, max(until, after + 1))
         if let kept = cache.first(where: { $0.after == start }), kept.page.scanned >= needed {
+            keptPages += 1
             reply(.page(kept.page))
             return readAhead(behind: kept.page.scanned, head: kept.page.head)
         }

@@ -40,6 +40,9 @@ final class EventLoop {
 
     /// When the loop last woke; fresh enough for everything that is done before it waits again.
     private(set) var now = MonotonicClock.now()
+    private var busyNanoseconds: Int64 = 0
+    /// For how long the loop has not waited.
+    var busy: Duration { .nanoseconds(busyNanoseconds) }
     /// How many descriptors are registered.
     private(set) var registrationCount = 0
     /// How many timers are set.
@@ -127,8 +130,11 @@ final class EventLoop {
     }
 
     private func turn(_ events: UnsafeMutableBufferPointer<epoll_event>) {
+        let idleSince = MonotonicClock.now()
+        busyNanoseconds &+= idleSince.nanoseconds - now.nanoseconds
         let count = epoll_wait(
-            epoll.number, events.baseAddress, Int32(events.count), millisecondsToWait())
+            epoll.number, events.baseAddress, Int32(events.count),
+            millisecondsToWait(since: idleSince))
         now = MonotonicClock.now()
         // A negative count is EINTR: a signal, after which the loop simply waits again.
         for event in events.prefix(Int(max(count, 0))) {
@@ -143,9 +149,9 @@ final class EventLoop {
         while let handler = timers.popDue(now: now) { handler.timerFired(now: now) }
     }
 
-    private func millisecondsToWait() -> Int32 {
+    private func millisecondsToWait(since idleSince: MonotonicTime) -> Int32 {
         guard let deadline = timers.nextDeadline else { return -1 }
-        let nanoseconds = (deadline - MonotonicClock.now()).wholeNanoseconds
+        let nanoseconds = deadline.nanoseconds - idleSince.nanoseconds
         // Rounded up: a turn that comes too early would find nothing due and wait for 0 ms.
         return Int32(clamping: max(0, (nanoseconds + 999_999) / 1_000_000))
     }

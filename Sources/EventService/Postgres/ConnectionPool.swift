@@ -23,6 +23,8 @@ final class ConnectionPool {
     private var connections: [DatabaseConnection] = []
     private var queue: [Waiting] = []
     private var queueStart = 0
+    /// What was asked.
+    private(set) var counts = QueryCounts()
 
     init(loop: EventLoop, servers: ServerList, size: Int, log: Log) {
         self.loop = loop
@@ -84,11 +86,23 @@ final class ConnectionPool {
         return first
     }
 
+    /// How many queries wait for a connection.
+    var waitingCount: Int { queue.count - queueStart }
+
+    /// How many connections are open.
+    var openCount: Int { connections.count { !$0.isClosed } }
+
     private func start(_ waiting: Waiting, on connection: DatabaseConnection) {
+        let sent = loop.now
+        let done = { [unowned self] isAnswered in
+            counts.record(
+                waiting.query.operation, isAnswered: isAnswered, took: loop.now - sent)
+        }
         connection.run(waiting.query) { [weak self] outcome in
             guard let self else { return }
             switch consume outcome {
             case .rows(let rows):
+                done(true)
                 waiting.completion(.rows(rows))
             case .failed(let error) where error.isConnectionLoss && waiting.isRepeatable:
                 // Sent on a connection that had died while it was idle, perhaps: once more.
@@ -96,6 +110,7 @@ final class ConnectionPool {
                     query: waiting.query, completion: waiting.completion, isRepeatable: false)
                 queue.insert(again, at: queueStart)
             case .failed(let error):
+                done(false)
                 waiting.completion(.failed(error))
             }
             work()

@@ -8,6 +8,8 @@ final class StreamContext {
     let client: LogClient
     let settings: StreamSettings
     let lifetime: Duration
+    /// What the streams have done.
+    var counts = StreamCounts()
 
     init(loop: EventLoop, hub: HubShard, log: Log, client: LogClient, configuration: Configuration)
     {
@@ -39,6 +41,7 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     private let isChunked: Bool
     private(set) var session: StreamSession?
     private var place: StreamPlace?
+    private var ending = StreamCounts.Ending.client
 
     init(id: String, connection: HTTPConnection, context: StreamContext, isChunked: Bool) {
         self.id = id
@@ -90,10 +93,15 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     func noted(_ note: StreamNote) {
         switch note {
         case .fellBehind(let position):
+            context.counts.fellBehind += 1
             context.log.debug("stream: fell behind", ["id": id, "position": String(position)])
+        case .replayed(let count, let source):
+            if count > 0 { context.counts.replayed[source, default: 0] += count }
         case .reset(let reason):
+            context.counts.resets[reason, default: 0] += 1
             context.log.info("stream: reset", ["id": id, "reason": reason.rawValue])
         case .ended(let reason):
+            ending = .planned(reason)
             context.log.debug("stream: ended", ["id": id, "reason": reason.rawValue])
         }
     }
@@ -113,6 +121,10 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     }
 
     func closed() {
+        if let session {
+            context.counts.ended[ending, default: 0] += 1
+            context.counts.deliveredToEnded += session.deliveredCount
+        }
         session?.closed()
         session = nil
         place = nil

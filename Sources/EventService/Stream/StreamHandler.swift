@@ -53,6 +53,7 @@ struct StreamHandler {
             id: id, connection: connection, context: server.stream,
             isChunked: exchange.request.minorVersion >= 1)
         exchange.stream(Self.response, body: stream)
+        server.stream.counts.opened[start.resumed, default: 0] += 1
         let session = stream.open(opening, start: cursor)
         let open = StreamOpen(
             connectionID: id, time: MonotonicClock.date(),

@@ -31,12 +31,12 @@ def until(what, check, seconds=60.0, pause=0.02):
 
 
 class Database:
-    """A migrated database on the server that dev/with-postgres started."""
+    """A migrated database on a server, by default that which dev/with-postgres started."""
 
-    def __init__(self):
+    def __init__(self, server=SERVER):
         self.name = f"browser_{os.getpid()}_{next(names)}"
-        self.url = f"{SERVER}/{self.name}"
-        self._psql(f"{SERVER}/postgres", f"CREATE DATABASE {self.name}")
+        self.url = f"{server}/{self.name}"
+        self._psql(f"{server}/postgres", f"CREATE DATABASE {self.name}")
         subprocess.run([ROOT / "dev/apply-migrations"], check=True, capture_output=True,
                        env={**os.environ, "DATABASE_URL": self.url, "PGOPTIONS": "-c client_min_messages=error"})
 
@@ -68,7 +68,7 @@ class Service:
     def __init__(self, database, *settings):
         self.database = database
         self.settings = settings if "--auth" in settings else ("--auth", "none", *settings)
-        self.port = free_port()
+        self.port, self.ops_port = free_port(), free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.stream = f"{self.origin}/api/v1/events/stream"
         self.log = tempfile.TemporaryFile("a+", prefix="event-service-")
@@ -78,7 +78,7 @@ class Service:
     def start(self, wait=True):
         self.process = subprocess.Popen(
             [ROOT / ".build/release/event-service", "serve", "--drain", "1s",
-             "--listen", f"127.0.0.1:{self.port}", "--ops-listen", "127.0.0.1:0",
+             "--listen", f"127.0.0.1:{self.port}", "--ops-listen", f"127.0.0.1:{self.ops_port}",
              "--database-url", self.database.url, *self.settings],
             stderr=self.log)
         if wait:

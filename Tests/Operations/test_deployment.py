@@ -1,0 +1,122 @@
+"""The proxy in front, and the files for containers."""
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+import yaml
+
+from servers import ROOT, Database, Service, free_port, until
+
+CONTAINERS = ROOT / "Config/docker"
+
+
+class Nginx:
+    """Debian's nginx with our configuration, on a port of its own and with a certificate of its own."""
+
+    def __init__(self, service):
+        self.folder = tempfile.TemporaryDirectory(prefix="event-service-nginx-")
+        folder = pathlib.Path(self.folder.name)
+        folder.chmod(0o755)
+        self.certificate = folder / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", self.certificate],
+                       check=True, capture_output=True)
+        self.port = free_port()
+        text = (ROOT / "Config/proxies/nginx.conf").read_text()
+        for ours, test in [("127.0.0.1:8080", f"127.0.0.1:{service.port}"), ("listen 443", f"listen 127.0.0.1:{self.port}"),
+                           ("events.example;", "localhost;"), ("/etc/ssl/certs/events.example.pem", str(self.certificate)),
+                           ("/etc/ssl/private/events.example.key", str(folder / "key.pem"))]:
+            assert ours in text, ours
+            text = text.replace(ours, test)
+        (folder / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n"
+            f"events {{}}\nhttp {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+            f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{text}}}\n")
+        self.process = subprocess.Popen(["/usr/sbin/nginx", "-c", folder / "nginx.conf", "-e", folder / "error.log"])
+        until("nginx serves", lambda: self.curl("/readyz").returncode == 0)
+
+    def command(self, *paths_and_options):
+        return ["curl", "-sS", "--http2", "--cacert", str(self.certificate), *(
+            f"https://localhost:{self.port}{word}" if word.startswith("/") else word for word in paths_and_options)]
+
+    def curl(self, *words):
+        return subprocess.run(self.command("-f", *words), capture_output=True, text=True, timeout=20)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+class Proxy(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.database = Database()
+        cls.service = Service(cls.database, "--heartbeat", "500ms", "--trusted-proxies", "127.0.0.1")
+        cls.addClassCleanup(cls.service.close)
+        cls.nginx = Nginx(cls.service)
+        cls.addClassCleanup(cls.nginx.close)
+
+    def test_a_stream_comes_through_tls_and_http2_as_events_happen(self):
+        with tempfile.TemporaryFile("w+") as output:
+            client = subprocess.Popen(
+                self.nginx.command("-N", "-i", "/api/v1/events/stream?context=proxy"), stdout=output)
+
+            def text():
+                return os.pread(output.fileno(), 1 << 20, 0).decode()
+
+            try:
+                until("the stream is live", lambda: "event: stream.live" in text())
+                self.assertRegex(text(), r"^HTTP/2 200")
+                until("heartbeats come", lambda: ": hb" in text())
+                for number in range(3):
+                    self.database.sql(f"INSERT INTO tasks (title, context) VALUES ('number {number}', 'proxy')")
+                    until("the event comes", lambda: f"number {number}" in text())
+            finally:
+                client.terminate()
+                client.wait()
+
+    def test_other_requests_come_through_too(self):
+        published = self.nginx.curl("/api/v1/events", "-H", "Content-Type: application/json", "-d",
+                                    '{"type":"note.added","audience":["*"],"data":{"text":"through the proxy"}}')
+        self.assertIn("event_id", published.stdout)
+        until("it is in the history", lambda: "through the proxy" in
+              self.nginx.curl("/api/v1/events/history?since=earliest").stdout)
+        self.assertIn("<title>", self.nginx.curl("/").stdout)
+
+    def test_the_service_sees_the_address_of_the_client_not_what_the_client_says(self):
+        opened = self.service.opened()
+        subprocess.run(self.nginx.command("-N", "-m", "2", "-H", "X-Forwarded-For: 203.0.113.9", "/api/v1/events/stream"),
+                       capture_output=True)
+        until("the stream was opened", lambda: self.service.opened() > opened)
+        self.assertNotIn("203.0.113.9", self.service.text())
+
+
+class Containers(unittest.TestCase):
+    """No engine runs here: what is named must be there."""
+
+    def test_compose_names_only_what_there_is(self):
+        services = yaml.safe_load((CONTAINERS / "compose.yml").read_text())["services"]
+        self.assertEqual(set(services), {"postgres", "migrate", "event-service", "prometheus", "grafana"})
+        for name, service in services.items():
+            self.assertTrue("image" in service or "build" in service, name)
+            for volume in service.get("volumes", []):
+                self.assertTrue((CONTAINERS / volume.split(":")[0]).exists(), volume)
+            for other in service.get("depends_on", []):
+                self.assertIn(other, services)
+            if "build" in service:
+                self.assertEqual((CONTAINERS / service["build"]["context"]).resolve(), ROOT)
+                self.assertTrue((ROOT / service["build"]["dockerfile"]).exists())
+
+    def test_the_image_sets_only_settings_that_exist(self):
+        text = (CONTAINERS / "Dockerfile").read_text() + (CONTAINERS / "compose.yml").read_text()
+        known = subprocess.check_output([ROOT / ".build/release/event-service", "serve", "--help"], text=True)
+        for variable in re.findall(r"EVENT_SERVICE_(\w+)[=:]", text):
+            self.assertIn("--" + variable.lower().replace("_", "-"), known)
+
+
+if __name__ == "__main__":
+    unittest.main()

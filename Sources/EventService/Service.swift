@@ -78,7 +78,8 @@ final class Service {
                         calls: database.calls, connectionCount: connectionCount, access: access,
                         keyRequests: keys.map {
                             KeyRequests(mailbox: $0.mailbox, inbox: inbox)
-                        }, files: files, metrics: metrics, clock: clock, log: log
+                        }, files: files, metrics: metrics, allInboxes: inboxes, clock: clock,
+                        log: log
                     ) { control.post(.drained) }
                     worker.run()
                 } catch {

@@ -65,7 +65,8 @@ final class Worker {
     init(
         index: Int, configuration: Configuration, inbox: WorkerInbox, calls: Mailbox<LogCall>,
         connectionCount: ConnectionCount, access: AccessState, keyRequests: KeyRequests?,
-        files: StaticFiles, metrics: MetricsSources, clock: DatabaseClock, log: Log,
+        files: StaticFiles, metrics: MetricsSources, allInboxes: [WorkerInbox],
+        clock: DatabaseClock, log: Log,
         onDrained: @escaping () -> Void
     ) throws(SystemError) {
         let loop = try EventLoop()
@@ -90,7 +91,8 @@ final class Worker {
         server = ServerContext(
             configuration: configuration, stream: stream, authenticator: authenticator,
             access: access, files: files, nextID: nextID,
-            metrics: MetricsCollector(sources: metrics, rounds: rounds))
+            metrics: MetricsCollector(sources: metrics, rounds: rounds),
+            admin: AdminHandler(inboxes: allInboxes, rounds: rounds, log: log))
         publicRouter = Router(server, listener: .publicListener)
         opsRouter = Router(server, listener: .opsListener)
         publicContext = HTTPConnection.Context(
@@ -133,6 +135,10 @@ final class Worker {
             server.hub.revoke(by: revocations, now: loop.now)
         case .report(let round):
             round.add(.worker(index, report))
+        case .listStreams(let round):
+            round.add(streams.compactMap(\.description))
+        case .endStreams(let selection, let round):
+            round.add(end(selection))
         case .roundComplete(let number):
             rounds.ended(number)
         case .drain(let duration):
@@ -160,6 +166,18 @@ final class Worker {
             requests: [publicContext, opsContext].reduce(into: RequestCounts()) {
                 if let context = $1 { $0.add(context.counts) }
             }, ringBytes: server.hub.ring.byteCount, unready: server.unready)
+    }
+
+    // MARK: Administration
+
+    private var streams: [StreamConnection] { connections.values.compactMap(\.streamConnection) }
+
+    private func end(_ selection: StreamSelection) -> Int {
+        let chosen = streams.filter {
+            selection.contains(id: $0.id, identity: $0.session?.identity)
+        }
+        for stream in chosen { stream.session?.end(.shutdown, now: loop.now) }
+        return chosen.count
     }
 
     // MARK: Connections

@@ -16,6 +16,8 @@ public enum Route: Sendable, Equatable {
     case ready
     /// `GET /metrics`, on the ops listener
     case metrics
+    /// `GET` and `DELETE /admin/connections`, on the ops listener
+    case connections
     /// A file of `web/dist`, by its path without the leading slash.
     case file(String)
 
@@ -30,6 +32,7 @@ public enum Route: Sendable, Equatable {
         case "/livez": self = .live
         case "/readyz": self = .ready
         case "/metrics": self = .metrics
+        case "/admin/connections": self = .connections
         case _ where path.hasPrefix("\(events)/"):
             self = .event(id: String(path.dropFirst(events.count + 1)))
         default: self = .file(String(path.dropFirst()))
@@ -47,6 +50,7 @@ public enum Route: Sendable, Equatable {
         case .live: "livez"
         case .ready: "readyz"
         case .metrics: "metrics"
+        case .connections: "connections"
         case .file: "file"
         }
     }
@@ -55,6 +59,7 @@ public enum Route: Sendable, Equatable {
     public var methods: [String] {
         switch self {
         case .publish, .ticket: ["POST", "OPTIONS"]
+        case .connections: ["GET", "HEAD", "DELETE", "OPTIONS"]
         case .stream, .history, .event, .live, .ready, .metrics, .file: ["GET", "HEAD", "OPTIONS"]
         }
     }

@@ -13,6 +13,9 @@ open class HubMember {
     /// By whose token it is open; `nil` with `auth=none`.
     final let bearer: Bearer?
 
+    /// Whom that token names.
+    public final var identity: TokenIdentity? { bearer?.identity }
+
     /// Creates a member that is in no hub yet.
     public init(subscription: Subscription, identity: TokenIdentity? = nil) {
         self.subscription = subscription

@@ -11,7 +11,7 @@ struct Command: Sendable {
     let run: @Sendable (CommandArguments) throws -> Int32
 
     /// All commands, in the order of the help.
-    static let all: [Command] = [.serve, .migrate, .doctor, .tail, .token]
+    static let all: [Command] = [.serve, .migrate, .doctor, .tail, .token, .top]
 
     /// Runs the command that the arguments name: 0 done, 1 it could not be done, 2 bad usage.
     static func run(_ arguments: [String]) -> Int32 {

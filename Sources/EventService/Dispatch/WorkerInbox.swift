@@ -46,6 +46,10 @@ enum WorkerMessage: Sendable {
     case revoked(RevocationTable)
     /// What the worker knows is wanted for a page of metrics.
     case report(ReportRound<MetricsPart>)
+    /// What streams the worker has open is wanted.
+    case listStreams(ReportRound<[OpenStream]>)
+    /// An operator wants these streams to end.
+    case endStreams(StreamSelection, ReportRound<Int>)
     /// All have answered what this worker asked of them.
     case roundComplete(UInt64)
     /// End all streams within this time, then stop.

@@ -178,6 +178,11 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     /// How many bytes wait to be sent.
     var unsentBytes: Int { output.byteCount }
 
+    /// The stream that has taken the connection over, if one has.
+    var streamConnection: StreamConnection? {
+        if case .streaming(let body) = state { body as? StreamConnection } else { nil }
+    }
+
     // MARK: Reading
 
     func ready(_ readiness: Readiness) {

@@ -11,13 +11,14 @@ final class ServerContext {
     fileprivate let crossOrigin: CrossOriginRules
     fileprivate let proxies: ForwardedAddress
     let metrics: MetricsCollector
+    let admin: AdminHandler
     /// Whether the service is about to stop.
     var isDraining = false
 
     init(
         configuration: Configuration, stream: StreamContext, authenticator: Authenticator,
         access: AccessState, files: StaticFiles, nextID: @escaping () -> String,
-        metrics: MetricsCollector
+        metrics: MetricsCollector, admin: AdminHandler
     ) {
         self.configuration = configuration
         self.stream = stream
@@ -28,6 +29,7 @@ final class ServerContext {
         crossOrigin = CrossOriginRules(configuration.allowedOrigins)
         proxies = ForwardedAddress(trusted: configuration.trustedProxies)
         self.metrics = metrics
+        self.admin = admin
     }
 
     var hub: HubShard { stream.hub }
@@ -103,6 +105,14 @@ final class Router: HTTPRequestHandler {
             respondReady(exchange)
         case .metrics:
             server.metrics.answer(exchange)
+        case .connections:
+            try authenticate(exchange, query, .admin) { [server] _ throws(Problem) in
+                if request.method == "DELETE" {
+                    server.admin.end(try StreamSelection(query: query), exchange)
+                } else {
+                    server.admin.list(exchange)
+                }
+            }
         case .stream:
             try server.access.streamAsked(by: exchange.address, now: server.stream.loop.now)
             try authenticate(exchange, query, .read, takesTicket: true) {
@@ -133,9 +143,9 @@ final class Router: HTTPRequestHandler {
     /// What does not exist is 404 whatever the method.
     private func find(_ route: Route) throws(Problem) -> StaticFile? {
         switch (route, listener) {
-        case (.live, _), (.ready, _), (.metrics, .opsListener):
+        case (.live, _), (.ready, _), (.metrics, .opsListener), (.connections, .opsListener):
             return nil
-        case (_, .opsListener), (.metrics, .publicListener):
+        case (_, .opsListener), (.metrics, .publicListener), (.connections, .publicListener):
             throw .notFound
         case (.file(let path), .publicListener):
             guard let file = server.files.file(at: path) else { throw .notFound }

@@ -39,12 +39,18 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
     private let connection: HTTPConnection
     private let context: StreamContext
     private let isChunked: Bool
+    private let address: String
+    private let since = MonotonicClock.date()
     private(set) var session: StreamSession?
     private var place: StreamPlace?
     private var ending = StreamCounts.Ending.client
 
-    init(id: String, connection: HTTPConnection, context: StreamContext, isChunked: Bool) {
+    init(
+        id: String, address: String, connection: HTTPConnection, context: StreamContext,
+        isChunked: Bool
+    ) {
         self.id = id
+        self.address = address
         self.connection = connection
         self.context = context
         self.isChunked = isChunked
@@ -62,6 +68,15 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
         self.session = session
         place = opening.tenure.place
         return session
+    }
+
+    /// The stream as operators see it; `nil` once it has ended.
+    var description: OpenStream? {
+        session.map {
+            OpenStream(
+                id: id, identity: $0.identity, address: address, since: since,
+                cursor: $0.currentCursor, unsentBytes: connection.unsentBytes)
+        }
     }
 
     // MARK: What the stream wants
@@ -102,7 +117,6 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
             context.log.info("stream: reset", ["id": id, "reason": reason.rawValue])
         case .ended(let reason):
             ending = .planned(reason)
-            context.log.debug("stream: ended", ["id": id, "reason": reason.rawValue])
         }
     }
 
@@ -124,6 +138,14 @@ final class StreamConnection: StreamTransport, HTTPStreamBody {
         if let session {
             context.counts.ended[ending, default: 0] += 1
             context.counts.deliveredToEnded += session.deliveredCount
+            let lasted = MonotonicClock.date().microseconds - since.microseconds
+            context.log.info(
+                "stream: ended",
+                [
+                    "id": id, "reason": ending.name, "cursor": "\(session.currentCursor)",
+                    "events": String(session.deliveredCount),
+                    "milliseconds": String(max(0, lasted / 1000)),
+                ])
         }
         session?.closed()
         session = nil

@@ -50,7 +50,7 @@ struct StreamHandler {
         let cursor = bounds.history.cursor(at: start.position)
         let id = server.nextID()
         let stream = StreamConnection(
-            id: id, connection: connection, context: server.stream,
+            id: id, address: exchange.address, connection: connection, context: server.stream,
             isChunked: exchange.request.minorVersion >= 1)
         exchange.stream(Self.response, body: stream)
         server.stream.counts.opened[start.resumed, default: 0] += 1

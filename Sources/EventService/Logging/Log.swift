@@ -7,6 +7,8 @@ struct Log: Sendable {
     let format: LogFormat
     /// Where lines go; a test may look at them.
     let descriptor: Int32
+    /// What keeps warnings from filling it.
+    private let repeats = Guarded(RepeatLimit())
 
     init(level: LogLevel, format: LogFormat, descriptor: Int32 = STDERR_FILENO) {
         self.level = level
@@ -37,6 +39,16 @@ struct Log: Sendable {
         _ level: LogLevel, _ message: StaticString, _ fields: KeyValuePairs<String, String>
     ) {
         guard level >= self.level else { return }
+        var leftOut = 0
+        if level >= .warning {
+            let decision = repeats.withLock {
+                $0.arrived(message.description, now: MonotonicClock.now())
+            }
+            guard case .write(let count) = decision else { return }
+            leftOut = count
+        }
+        let leftOutFields = leftOut > 0 ? [("repeats_left_out", String(leftOut))] : []
+        let fields = fields.map { ($0.key, $0.value) } + leftOutFields
         var line: [UInt8] = []
         switch format {
         case .text: appendText(level, message, fields, to: &line)
@@ -49,7 +61,7 @@ struct Log: Sendable {
     }
 
     private func appendText(
-        _ level: LogLevel, _ message: StaticString, _ fields: KeyValuePairs<String, String>,
+        _ level: LogLevel, _ message: StaticString, _ fields: [(String, String)],
         to line: inout [UInt8]
     ) {
         MonotonicClock.date().append(to: &line)
@@ -74,7 +86,7 @@ struct Log: Sendable {
     }
 
     private func appendJSON(
-        _ level: LogLevel, _ message: StaticString, _ fields: KeyValuePairs<String, String>,
+        _ level: LogLevel, _ message: StaticString, _ fields: [(String, String)],
         to line: inout [UInt8]
     ) {
         line.append("{\"time\":\"")

@@ -137,6 +137,7 @@ class OtherOriginTest(ChromiumTest):
         self.addCleanup(pages.close)
         self.service.close()
         type(self).service = Service(self.database, *self.settings, "--allowed-origins", pages.origin)
+        self.addClassCleanup(self.service.close)
         page = self.context.new_page()
         page.goto(f"{pages.origin}/client/react.d.ts")
         page.evaluate("""async ([url, token]) => {

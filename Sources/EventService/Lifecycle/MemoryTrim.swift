@@ -10,7 +10,7 @@ final class MemoryTrim {
 
     private static let interval = Duration.seconds(30)
     /// Less than this is kept: it will be wanted again.
-    private static let allowance = 8 << 20
+    private static let allowance = 1 << 20
 
     init(on loop: EventLoop) {
         timer = LoopTimer(loop) { [unowned self] _ in

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run build web check format test fuzz bench soak chaos clean
+.PHONY: help run build web check format test package fuzz bench soak chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ format: ## formats all Swift
 
 test: ## every test there is, against servers of its own
 	@exec dev/test
+
+package: build ## a Debian package in .local/package
+	@dev/bootstrap package
+	@dev/package
 
 fuzz: ## the fuzz targets, ten minutes each
 	@FUZZ_SECONDS=600 dev/fuzz

@@ -1,7 +1,6 @@
 """Alerts and dashboard: each alert has its cases and its runbook, and a real Prometheus raises some of them
 over a real service."""
 import json
-import os
 import pathlib
 import re
 import subprocess

@@ -118,18 +118,7 @@ import Testing
     }
 
     @Test func `the documented list is what is served, both ways`() throws {
-        let path = "docs/metrics.md"
-        let (begin, end) = ("<!-- metrics: begin -->\n", "<!-- metrics: end -->\n")
-        let page = try Repository.text(path)
-        let start = try #require(page.range(of: begin)).upperBound
-        let stop = try #require(page.range(of: end)).lowerBound
-        if ProcessInfo.processInfo.environment["UPDATE_FIXTURES"] != nil {
-            try (page[..<start] + Self.tables + page[stop...]).write(
-                to: Repository.root.appendingPathComponent(path), atomically: true, encoding: .utf8)
-        }
-        #expect(
-            String(page[start..<stop]) == Self.tables,
-            "UPDATE_FIXTURES=1 writes the list anew: look at the difference")
+        try GeneratedSection(path: "docs/metrics.md", name: "metrics").check(Self.tables)
     }
 
     private static var tables: String {

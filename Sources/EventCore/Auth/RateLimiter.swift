@@ -42,7 +42,8 @@ public struct Rate: Sendable, Equatable {
 ///
 /// Of a bucket only the moment is kept at which it is full again (the generic cell rate algorithm), and
 /// a full bucket is none. Holds at most `capacity` buckets: when all are in use, those that are full by
-/// now go, and if none is, all go – whoever waits is then let off, rather than everybody refused.
+/// now go, and if few are, all go – whoever waits is then let off, rather than everybody refused, or
+/// made to wait while a stream of new keys has all buckets looked at for each.
 public struct RateLimiter<Key: Hashable & Sendable>: Sendable {
     /// The rate of each key.
     public let rate: Rate
@@ -55,6 +56,9 @@ public struct RateLimiter<Key: Hashable & Sendable>: Sendable {
         self.rate = rate
         self.capacity = capacity
     }
+
+    /// How often all buckets were looked at to find full ones.
+    public private(set) var looks = 0
 
     /// How many keys are held now.
     public var count: Int { fullAt.count }
@@ -75,7 +79,8 @@ public struct RateLimiter<Key: Hashable & Sendable>: Sendable {
     }
 
     private mutating func makeRoom(now: MonotonicTime) {
+        looks += 1
         fullAt = fullAt.filter { $0.value > now }
-        if fullAt.count >= capacity { fullAt.removeAll() }
+        if fullAt.count > capacity / 2 { fullAt.removeAll() }
     }
 }

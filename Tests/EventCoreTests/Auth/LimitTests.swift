@@ -61,6 +61,18 @@ import Testing
         for key in 0..<60 { _ = limiter.take(key, now: later) }
         #expect(limiter.count <= 100)
     }
+
+    /// As from a network of version 6, which has an address for each request: when all buckets are in
+    /// use, one or two have just become full.
+    @Test func `new keys without end do not have all buckets looked at for each`() {
+        var limiter = RateLimiter<Int>(Rate(count: 1, period: .seconds(1)), capacity: 1000)
+        for key in 0..<100_000 {
+            let now = MonotonicTime.zero + .microseconds(key * 1002)
+            #expect(limiter.take(key, now: now) == nil)
+            #expect(limiter.count <= 1000)
+        }
+        #expect(limiter.looks <= 200)
+    }
 }
 
 @Suite struct Revocations {

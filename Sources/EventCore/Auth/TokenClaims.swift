@@ -25,6 +25,9 @@ public struct TokenClaims: Sendable, Equatable {
     /// `publish_audiences`: labels, a trailing `*` allowed.
     public var publishAudiences: [String] = []
 
+    /// The longest `sub`, `sid` and `jti`, in bytes: as long as those that can be revoked.
+    public static let longestName = 1024
+
     /// Creates claims that grant what is for everyone.
     public init(expiresAt: Int64) {
         self.expiresAt = expiresAt
@@ -42,9 +45,9 @@ public struct TokenClaims: Sendable, Equatable {
         notBefore = try Self.date("nbf", payload, up: true)
         issuedAt = try Self.date("iat", payload, up: false)
         issuer = try Self.text("iss", payload)
-        subject = try Self.text("sub", payload)
-        session = try Self.text("sid", payload)
-        tokenID = try Self.text("jti", payload)
+        subject = try Self.name("sub", payload)
+        session = try Self.name("sid", payload)
+        tokenID = try Self.name("jti", payload)
         if let text = payload["aud"]?.text {
             audience = [text]
         } else {
@@ -95,6 +98,17 @@ public struct TokenClaims: Sendable, Equatable {
     ) throws(AuthenticationError) -> String? {
         guard let value = payload[name] else { return nil }
         guard let text = value.text else { throw wrongType(name, "a string") }
+        return text
+    }
+
+    private static func name(
+        _ name: String, _ payload: [String: JSONValue]
+    ) throws(AuthenticationError) -> String? {
+        let text = try text(name, payload)
+        guard text?.utf8.count ?? 0 <= longestName else {
+            throw AuthenticationError(
+                .claims, "The claim \(name) has more than \(longestName) bytes.")
+        }
         return text
     }
 

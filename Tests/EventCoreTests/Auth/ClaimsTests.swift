@@ -90,6 +90,17 @@ import Testing
         #expect(error?.detail.contains(name) == true)
     }
 
+    /// `revoke()` takes no longer ones, so nobody could withdraw such a token.
+    @Test(arguments: ["sub", "sid", "jti"])
+    func `nobody has a name that is too long to be revoked`(claim: String) throws {
+        _ = try Self.claims([claim: .string(String(repeating: "x", count: 1024))])
+        let error = #expect(throws: AuthenticationError.self) {
+            try Self.claims([claim: .string(String(repeating: "x", count: 1023) + "ü")])
+        }
+        #expect(
+            error == AuthenticationError(.claims, "The claim \(claim) has more than 1024 bytes."))
+    }
+
     @Test func `claims are written as they are read`() throws {
         let claims = try Self.claims([
             "nbf": .integer(-5), "iat": .integer(2), "iss": .string("i\"\n"), "aud": .string("a"),

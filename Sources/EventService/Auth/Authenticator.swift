@@ -203,8 +203,8 @@ final class Authenticator {
         }
     }
 
-    /// Looks once more before something is opened that lasts: since the token was checked, the node may
-    /// have heard of a revocation that it could not apply to what was not open yet.
+    /// Looks once more when the log has been asked, before anything of it is shown or a stream opens:
+    /// meanwhile the node may have heard of a revocation that it could not apply to what was not open yet.
     func recheck(_ principal: Principal, _ exchange: HTTPExchange) -> Bool {
         do throws(AuthenticationError) {
             _ = try isUnknown(principal)

@@ -21,6 +21,7 @@ struct EventHandler {
         let subscription = try Subscription.checked(
             grants: principal.grants, filter: EventFilter())
         server.client.send(.event(cursor.position)) { [exchange, server] reply in
+            guard server.authenticator.recheck(principal, exchange) else { return }
             switch reply {
             case .event where server.hub.bounds?.history.contains(cursor) != true:
                 // The log has forked meanwhile: the position is another event's.

@@ -112,6 +112,49 @@ import Testing
         }
     }
 
+    /// What opens is not in the hub yet when the node hears of the revocation, so nothing ends it there.
+    @Test(.timeLimit(.minutes(1)))
+    func `what is being opened when its token is revoked is refused`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let service = try Issuer.service(database, ["--ring-bytes", "0", "--workers", "1"])
+            try database.run("SELECT event_service.publish('a.b', '1', '{*}')")
+            let id = try eventually("sequenced") { try database.ids().first }
+            let claims: [String: Any] = ["sub": "ann"]
+            let token = Issuer.bearer(Issuer.token(claims))[0]
+            let holder = try database.connect()
+            try holder.runScript(
+                "hold", "BEGIN; LOCK TABLE event_service.log IN ACCESS EXCLUSIVE MODE")
+            var sockets: [ClientSocket] = []
+            // The first two share one query for a page.
+            for (target, queries) in [
+                ("stream?since=earliest", 1), ("history?since=earliest&wait=5", 1), (id, 2),
+            ] {
+                let socket = try ClientSocket(port: service.port)
+                try socket.send(
+                    "GET /api/v1/events/\(target) HTTP/1.1\r\nHost: localhost\r\n\(token)\r\n\r\n")
+                sockets.append(socket)
+                try eventually("it waits for the log") {
+                    let waiting = try database.value(
+                        """
+                        SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                        AND datname = current_database() AND query ~ 'replay|event_at'
+                        """)
+                    return waiting == "\(queries)" ? true : nil
+                }
+            }
+            try database.run("SELECT event_service.revoke('ann')")
+            try eventually("the node has heard") {
+                try Self.status(service, claims) == 401 ? true : nil
+            }
+            try holder.run("let go", "COMMIT")
+            for socket in sockets {
+                let line = String(decoding: socket.receive()?.prefix(12) ?? [], as: UTF8.self)
+                #expect(line == "HTTP/1.1 401")
+            }
+        }
+    }
+
     @Test(.timeLimit(.minutes(1)))
     func `what was revoked while a node was cut off is applied when it is back`() async throws {
         try await onOwnThread {

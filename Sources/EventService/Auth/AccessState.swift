@@ -108,10 +108,17 @@ final class AccessState: Sendable {
             "connecting-too-fast", "This address opens streams too fast.", retryAfter: wait)
     }
 
-    /// A user publishes; throws a 429 if it does so too fast.
-    func publishAsked(by user: String?, events: Int, now: MonotonicTime) throws(Problem) {
-        guard let user = user.map(ExactText.init) else { return }
-        let wait = publishing.withLock { $0.take(user, cost: events, now: now) }
+    /// A user publishes, or a session or address for want of one; throws a 429 if it does so too fast.
+    func publishAsked(
+        by identity: TokenIdentity?, at address: String, events: Int, now: MonotonicTime
+    ) throws(Problem) {
+        guard let identity else { return }
+        let publisher =
+            identity.user.map { "user:" + $0 } ?? identity.session.map { "session:" + $0 }
+            ?? "address:" + address
+        let wait = publishing.withLock {
+            $0.take(ExactText(publisher), cost: events, now: now)
+        }
         guard let wait else { return }
         count(.access(.publishRate))
         throw .tooMany(

@@ -34,7 +34,7 @@ struct PublishHandler {
             )
         }
         try server.access.publishAsked(
-            by: principal.identity?.user ?? principal.identity?.session, events: items.count,
+            by: principal.identity, at: exchange.address, events: items.count,
             now: server.stream.loop.now)
         var envelopes: [UInt8] = []
         for (index, item) in items.enumerated() {

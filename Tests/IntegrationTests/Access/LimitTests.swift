@@ -129,11 +129,20 @@ import Testing
                 "sub": "bob", "scope": "events:publish", "publish_audiences": ["*"],
             ])
             #expect(try publish(1, as: other).status == 202)
+            let session = Issuer.token([
+                "sid": "ann", "scope": "events:publish", "publish_audiences": ["*"],
+            ])
+            #expect(try publish(1, as: session).status == 202, "a session is not a user")
+            let nameless = Issuer.token(["scope": "events:publish", "publish_audiences": ["*"]])
+            #expect(try publish(10, as: nameless).status == 202)
+            #expect(
+                Self.isTooMany(try publish(1, as: nameless), "publishing-too-fast"),
+                "who has no name is counted by address")
             #expect(
                 try eventually("sequenced") {
                     let count = try database.ids().count
-                    return count == 13 ? count : nil
-                } == 13)
+                    return count == 24 ? count : nil
+                } == 24)
         }
     }
 

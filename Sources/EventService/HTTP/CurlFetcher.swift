@@ -77,6 +77,8 @@ final class CurlFetcher {
         ccurl_set_long(handle, CURLOPT_FOLLOWLOCATION, 1)
         ccurl_set_long(handle, CURLOPT_MAXREDIRS, limits.redirects)
         ccurl_set_long(handle, CURLOPT_NOSIGNAL, 1)
+        // Else the end of a transfer waits for a name server that does not answer.
+        ccurl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
         ccurl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(limits.time.wholeMilliseconds))
         ccurl_set_long(
             handle, CURLOPT_CONNECTTIMEOUT_MS, Int(limits.connectTime.wholeMilliseconds))

@@ -14,6 +14,8 @@ final class KeyServer: Sendable {
         case dripping
         /// A body without an end.
         case endless
+        /// A head without an end.
+        case endlessHead
         /// A length of gigabytes.
         case enormousLength
         /// A valid set of a megabyte.
@@ -134,6 +136,11 @@ final class KeyServer: Sendable {
             _ = send(descriptor, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             let chunk = "10000\r\n" + String(repeating: " ", count: 0x10000) + "\r\n"
             while send(descriptor, chunk) {}
+        case .endlessHead:
+            _ = send(descriptor, "HTTP/1.1 200 OK\r\n")
+            let fields = String(
+                repeating: "X: " + String(repeating: "x", count: 1000) + "\r\n", count: 60)
+            while send(descriptor, fields) {}
         case .enormousLength:
             _ = send(descriptor, "HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n{")
             usleep(20_000_000)

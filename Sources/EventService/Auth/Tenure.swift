@@ -10,10 +10,12 @@ struct Tenure {
     /// To be held as long as it is open.
     let place: StreamPlace?
 
-    init(_ principal: Principal, place: StreamPlace?, now: MonotonicTime) {
+    init(_ principal: Principal, place: StreamPlace?) {
         identity = principal.identity
         self.place = place
+        // The loop's time is that of its turn, a little behind the date.
         let present = MonotonicClock.date().microseconds
+        let now = MonotonicClock.now()
         endsAt =
             principal.endsAt.map { now + .microseconds($0 * 1_000_000 - present) } ?? .distantFuture
     }

@@ -46,7 +46,7 @@ final class ServerContext {
         }
         let place = try access.admitStream(
             user: principal.identity?.user, address: exchange.address)
-        return Tenure(principal, place: place, now: stream.loop.now)
+        return Tenure(principal, place: place)
     }
 
     /// What `/readyz` says.

@@ -22,7 +22,7 @@ struct HistoryHandler {
         let tenure =
             history.wait > .zero
             ? try server.admitStream(exchange, principal)
-            : Tenure(principal, place: nil, now: server.stream.loop.now)
+            : Tenure(principal, place: nil)
         let opening = StreamOpening(parameters, subscription, tenure)
         try StreamOpener(server, exchange).locate(opening) { page, start, bounds in
             guard server.authenticator.recheck(principal, exchange) else { return }

@@ -1,11 +1,11 @@
-/// A token in the compact form of RFC 7515, section 7.1, taken apart: three texts in base64url.
+/// A token in the compact form of RFC 7515, section 7.1, taken apart: bytes in base64url.
 public struct CompactToken: Sendable {
     /// The header as it was signed.
-    public let protected: Substring
+    public let protected: ArraySlice<UInt8>
     /// The payload as it was signed.
-    public let payload: Substring
+    public let payload: ArraySlice<UInt8>
     /// The signature.
-    public let signature: Substring
+    public let signature: ArraySlice<UInt8>
     /// What `protected` stands for: JSON.
     public let headerBytes: [UInt8]
     /// What `payload` stands for: JSON.
@@ -20,9 +20,8 @@ public struct CompactToken: Sendable {
             throw AuthenticationError(
                 .malformed, "The token has more than \(Self.maximumBytes) bytes.")
         }
-        let parts = text.utf8.split(
-            separator: UInt8(ascii: "."), omittingEmptySubsequences: false
-        ).map { Substring($0) }
+        let parts = Array(text.utf8).split(
+            separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count == 3 else {
             throw AuthenticationError(
                 .malformed, "The token is not a JWT: three parts with dots between them.")

@@ -29,8 +29,10 @@ public enum Base64URL {
 
     /// Reads bytes; `nil` unless the text is exactly what `encode` would write, so that no two texts
     /// stand for one value.
-    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
-        let characters = Array(text.utf8)
+    public static func decode(_ text: String) -> [UInt8]? { decode(text.utf8) }
+
+    /// Reads bytes from a text that is there as UTF-8.
+    public static func decode(_ characters: some Collection<UInt8>) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(characters.count * 3 / 4)
         var (bits, count) = (0, 0)

@@ -15,16 +15,16 @@ final class JoseJSON {
     init?(_ members: [String: String]) {
         guard let object = json_object() else { return nil }
         pointer = object
-        for (name, value) in members { set(name, value) }
+        for (name, value) in members { set(name, value.utf8) }
     }
 
     deinit {
         cjose_release(pointer)
     }
 
-    /// Sets a member of an object.
-    func set(_ name: String, _ text: some StringProtocol) {
-        let bytes = Array(text.utf8)
+    /// Sets a member of an object to a text in UTF-8.
+    func set(_ name: String, _ text: some Collection<UInt8>) {
+        let bytes = Array(text)
         json_object_set_new(
             pointer, name,
             bytes.withUnsafeBytes {

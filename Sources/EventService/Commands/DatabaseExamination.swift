@@ -190,6 +190,7 @@ enum RuntimeRights {
         ("raise_floor", "interval"), ("sweep", "bigint, interval"), ("canary", ""),
         ("revocations", "xid8"), ("issue_ticket", "text, json"), ("redeem_ticket", "text"),
         ("sweep_tokens", "interval"), ("check_sessions", "text, text[], text[], text[]"),
+        ("take_in", "json, text[], json, json"), ("taken_offsets", "text"),
     ]
     /// Tables and views that are read.
     static let relations = ["migrations", "watched"]

@@ -4,8 +4,10 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 const root = new URL('../../Schemas/', import.meta.url);
 const read = (url) => JSON.parse(readFileSync(url, 'utf8'));
-const schemas = new Map(readdirSync(root).filter((name) => name.endsWith('.json'))
-  .map((name) => read(new URL(name, root))).map((schema) => [schema.$id, schema]));
+const schemas = new Map(
+  readdirSync(root).filter((name) => name.endsWith('.json'))
+    .map((name) => read(new URL(name, root))).map((schema) => [schema.$id, schema]),
+);
 
 for (const name of ['openapi.json', 'asyncapi.json']) {
   const document = read(new URL(`documents/${name}`, root));
@@ -14,7 +16,9 @@ for (const name of ['openapi.json', 'asyncapi.json']) {
     if (Array.isArray(value)) return value.map(take);
     if (value === null || typeof value !== 'object') return value;
     if (schemas.has(value.$ref)) {
-      const { $id, $schema, ...schema } = schemas.get(value.$ref);
+      const schema = { ...schemas.get(value.$ref) };
+      delete schema.$id;
+      delete schema.$schema;
       if (!(schema.title in taken)) {
         taken[schema.title] = undefined;
         taken[schema.title] = take(schema);

@@ -108,7 +108,7 @@ export type StreamEnd = {
 export type StreamHealth = {
   readonly ready: boolean;
   /** Why it is not; empty when it is. */
-  readonly reasons: ReadonlyArray<'database' | 'migrations' | 'listener' | 'draining'>;
+  readonly reasons: ReadonlyArray<'database' | 'migrations' | 'listener' | 'sequencer' | 'draining'>;
 };
 
 /** Replay has caught up; what follows is live. */

@@ -223,6 +223,35 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(3)))
+    func `a page goes on where the log's pages end and the ring begins`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            try database.run("INSERT INTO tasks (title) SELECT 'before' FROM generate_series(1, 3)")
+            do {
+                let service = try ServiceProcess(database: database.url)
+                try eventually("sequenced") { try database.ids().count == 3 ? true : nil }
+                withExtendedLifetime(service) {}
+            }
+            // Its ring begins behind the three, so that they come from a page, which is then kept.
+            let service = try ServiceProcess(database: database.url)
+            func ids() throws -> [String] {
+                let page = try HTTPClient.get(
+                    service.port, "/api/v1/events/history?since=earliest")
+                #expect(page.json["reset"] is NSNull)
+                return (page.json["events"] as? [[String: Any]])?.compactMap { $0["id"] as? String }
+                    ?? []
+            }
+            #expect(try ids() == (try database.ids()))
+            try database.run("INSERT INTO tasks (title) SELECT 'after' FROM generate_series(1, 2)")
+            let all = try eventually("all five") { () -> [String]? in
+                let ids = try ids()
+                return ids.count == 5 ? ids : nil
+            }
+            #expect(all == (try database.ids()))
+        }
+    }
+
     @Test(.timeLimit(.minutes(1)))
     func `a page ends at a megabyte`() async throws {
         try await onOwnThread {

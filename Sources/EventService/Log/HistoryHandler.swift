@@ -111,7 +111,7 @@ final class HistoryRequest: HubMember {
             self.timer = timer
         }
         if let page { take(page) }
-        goOn(hasLooked: page != nil)
+        goOn(hasPage: page != nil)
     }
 
     override func drain(by deadline: MonotonicTime, now: MonotonicTime) {
@@ -124,22 +124,26 @@ final class HistoryRequest: HubMember {
         server.authenticator.refuse(exchange, Authenticator.revoked)
     }
 
-    private func goOn(hasLooked: Bool = false) {
-        var hasLooked = hasLooked
+    /// - Parameter hasPage: whether a page of the log has been read: one is enough for an answer without
+    ///   a wait, and whatever was found is. What the ring holds behind it costs nothing more.
+    private func goOn(hasPage: Bool = false) {
+        var hasScanned = false
         while !isAnswered {
-            // Without a wait one look is the answer, whatever it found.
-            if !events.isEmpty || (hasLooked && wait == .zero) { return answer() }
+            let isEnough = !events.isEmpty || wait == .zero
+            if fullAt != nil { return answer() }
             let ring = server.hub.ring
             switch catchUp.next(ringLow: ring.low, ringHead: ring.head, socketIsDrained: true) {
             case .none:
                 return
             case .requestPage(let position):
+                guard !(hasPage || hasScanned) || !isEnough else { return answer() }
                 return requestPage(after: position)
             case .deliverFromRing(let position):
+                guard !hasScanned || !isEnough else { return answer() }
                 takeFromRing(after: position)
-                hasLooked = true
+                hasScanned = true
             case .becomeLive:
-                guard wait > .zero else { return answer() }
+                guard !isEnough else { return answer() }
                 return server.hub.goLive(self)
             }
         }
@@ -156,7 +160,7 @@ final class HistoryRequest: HubMember {
                     .unavailable("database", "The log cannot be read at present.", retryAfter: 2))
             }
             take(page)
-            goOn(hasLooked: true)
+            goOn(hasPage: true)
         }
     }
 

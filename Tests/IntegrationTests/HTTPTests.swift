@@ -363,7 +363,11 @@ import Testing
                 (#"{"audience":["*"],"data":1}"#, "item 1: type is missing"),
                 (#"{"type":7,"audience":["*"],"data":1}"#, "item 1: type"),
                 (#"{"type":"a.b","audience":["*"],"data":1,"dedupkey":"x"}"#, "item 1: dedupkey"),
-                (#"{"type":"a.b","audience":["*"],"data":"\u0000"}"#, "unsupported Unicode"),
+                (
+                    #"{"type":"a.b","audience":["*"],"data":["\\\u0000"]}"#,
+                    "item 1: it holds U+0000"
+                ),
+                (#"{"type":"a.b","audience":["*"],"data":1,"key":"\u0000"}"#, "item 1: it holds"),
                 ("7", "item 1"), ("null", "item 1"), ("[]", "item 1"),
             ] {
                 let answer = try HTTPClient.publish(service.port, "[\(good),\(bad)]")

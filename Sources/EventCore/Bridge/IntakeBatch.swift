@@ -94,22 +94,7 @@ public struct IntakeBatch: Sendable {
 extension BridgedEvent {
     /// Appends all but the data, as members of a JSON object.
     func appendMembers(to bytes: inout [UInt8]) {
-        bytes.append("\"type\":")
-        bytes.appendJSONString(type)
-        bytes.append(",\"audience\":[")
-        for (index, label) in audience.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            bytes.appendJSONString(label.text)
-        }
-        bytes.append("]")
-        if let key {
-            bytes.append(",\"key\":")
-            bytes.appendJSONString(key)
-        }
-        if let deduplicationKey {
-            bytes.append(",\"dedup_key\":")
-            bytes.appendJSONString(deduplicationKey)
-        }
+        bytes.appendEnvelopeMembers(type, audience, key: key, deduplicationKey: deduplicationKey)
     }
 }
 

@@ -302,3 +302,18 @@ private struct JSONScanner {
         guard index > start else { throw fault(wanted) }
     }
 }
+
+extension Sequence<UInt8> {
+    /// Whether a JSON text has the escape `\u0000` in it: PostgreSQL's `text` and `jsonb` have no U+0000.
+    public var holdsEscapedNUL: Bool {
+        var bytes = makeIterator()
+        while let byte = bytes.next() {
+            // What follows a backslash is skipped with it: it may be one, too.
+            guard byte == UInt8(ascii: "\\"), bytes.next() == UInt8(ascii: "u") else { continue }
+            var zeros = 0
+            while zeros < 4, bytes.next() == UInt8(ascii: "0") { zeros += 1 }
+            if zeros == 4 { return true }
+        }
+        return false
+    }
+}

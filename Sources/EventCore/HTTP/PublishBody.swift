@@ -46,22 +46,33 @@ public struct PublishItem: Sendable, Equatable {
 
     /// Appends the item without its data as a JSON object, for the database.
     public func appendEnvelope(to bytes: inout [UInt8]) {
-        bytes.append("{\"type\":")
-        bytes.appendJSONString(type)
-        bytes.append(",\"audience\":[")
+        bytes.append("{")
+        bytes.appendEnvelopeMembers(type, audience, key: key, deduplicationKey: deduplicationKey)
+        bytes.append("}")
+    }
+}
+
+extension [UInt8] {
+    /// Appends what an event of an application or a bridge has beside its data, as members of a JSON
+    /// object: as the database takes them.
+    mutating func appendEnvelopeMembers(
+        _ type: String, _ audience: [AudienceLabel], key: String?, deduplicationKey: String?
+    ) {
+        append("\"type\":")
+        appendJSONString(type)
+        append(",\"audience\":[")
         for (index, label) in audience.enumerated() {
-            if index > 0 { bytes.append(",") }
-            bytes.appendJSONString(label.text)
+            if index > 0 { append(UInt8(ascii: ",")) }
+            appendJSONString(label.text)
         }
-        bytes.append("]")
+        append("]")
         if let key {
-            bytes.append(",\"key\":")
-            bytes.appendJSONString(key)
+            append(",\"key\":")
+            appendJSONString(key)
         }
         if let deduplicationKey {
-            bytes.append(",\"dedup_key\":")
-            bytes.appendJSONString(deduplicationKey)
+            append(",\"dedup_key\":")
+            appendJSONString(deduplicationKey)
         }
-        bytes.append("}")
     }
 }

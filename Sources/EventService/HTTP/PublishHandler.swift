@@ -88,6 +88,9 @@ enum PublishBody {
         guard decoded.items.count <= PublishItem.maximumCount else {
             throw .badRequest("The body has more than \(PublishItem.maximumCount) items.")
         }
+        if let index = itemWithNUL(body) {
+            throw .badRequest("item \(index): it holds U+0000, which PostgreSQL cannot keep.")
+        }
         var items: [PublishItem] = []
         for (index, item) in decoded.items.enumerated() {
             items.append(
@@ -96,6 +99,13 @@ enum PublishBody {
                     deduplicationKey: item.deduplicationKey))
         }
         return items
+    }
+
+    private static func itemWithNUL(_ body: [UInt8]) -> Int? {
+        guard body.holdsEscapedNUL, let document = try? JSONDocument(body) else { return nil }
+        let items =
+            document.root.kind == .array ? document.elements(of: document.root) : [document.root]
+        return items.firstIndex { document.bytes[$0.range].holdsEscapedNUL }
     }
 
     private struct OneOrMany: Decodable {

@@ -10,6 +10,15 @@ import Testing
     }
 
     @Test(arguments: [
+        (#"\u0000"#, true), (#"a\u0000b"#, true), (#"\\\u0000"#, true), (#"\n\u0000"#, true),
+        (#"\\u0000"#, false), (#"\u0001"#, false), (#"\u000"#, false), (#"\u00\u0000"#, false),
+        ("u0000", false), ("", false), (#"\"#, false),
+    ])
+    func `U+0000 is found by its escape`(text: String, holds: Bool) {
+        #expect(text.utf8.holdsEscapedNUL == holds)
+    }
+
+    @Test(arguments: [
         ("", "value", 0), (" ", "value", 1), ("nul", "value", 3), ("nulls", "end", 4),
         ("tru1", "value", 3), ("+1", "value", 0), ("-", "value", 1), ("01", "end", 1),
         ("1.", "digit", 2), ("1e", "digit", 2), ("1e+", "digit", 3), (".5", "value", 0),

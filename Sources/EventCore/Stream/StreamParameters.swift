@@ -18,14 +18,7 @@ public struct StreamParameters: Sendable, Equatable {
             }
             gap = policy
         }
-        let since = try query.single("since")
-        let lastEventID = try query.single("last_event_id")
-        // An empty Last-Event-ID is what a client sends that has none (HTML, section 9.2.2).
-        let header = request.value(of: "last-event-id").flatMap { $0.isEmpty ? nil : $0 }
-        if let id = header ?? lastEventID.flatMap({ $0.isEmpty ? nil : $0 }) {
-            start = StartRequest(lastEventID: id)
-            requested = id
-        } else if let since {
+        if let since = try query.single("since") {
             guard let start = StartRequest(since: since) else {
                 throw .badRequest(
                     "since is now, earliest, an event's id or an RFC 3339 time, not"
@@ -33,6 +26,13 @@ public struct StreamParameters: Sendable, Equatable {
             }
             self.start = start
             requested = since
+        }
+        let lastEventID = try query.single("last_event_id")
+        // An empty Last-Event-ID is what a client sends that has none (HTML, section 9.2.2).
+        let header = request.value(of: "last-event-id").flatMap { $0.isEmpty ? nil : $0 }
+        if let id = header ?? lastEventID.flatMap({ $0.isEmpty ? nil : $0 }) {
+            start = StartRequest(lastEventID: id)
+            requested = id
         }
     }
 

@@ -123,7 +123,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "since=x", "since=", "gap=x", "gap=", "type=a%20b", "type=*x", "since=now&since=now",
+        "since=x", "since=", "since=x&last_event_id=1-1", "gap=x", "gap=", "type=a%20b", "type=*x",
+        "since=now&since=now",
         "gap=head&gap=head",
     ])
     func `a bad parameter is a 400 that names it`(_ query: String) throws {

@@ -67,9 +67,11 @@ final class Service {
         keys = try Self.keySource(configuration).map { source throws(SystemError) in
             try KeyThread(source, inboxes: inboxes, log: log)
         }
+        let bridges = try Bridges(configuration, log: log)
+        self.bridges = bridges
         let metrics = MetricsSources(
             inboxes: inboxes, database: database.control, connectionCount: connectionCount,
-            access: access)
+            access: access, bridges: bridges.counters)
         workers = try inboxes.enumerated().map { [control, database, keys] index, inbox in
             try LoopThread(name: "worker-\(index)") {
                 do throws(SystemError) {
@@ -87,7 +89,6 @@ final class Service {
                 }
             }
         }
-        bridges = try Bridges(configuration, log: log)
         listeners = [
             try HTTPListener(
                 publicSocket, listener: .publicListener, loop: loop, inboxes: inboxes,

@@ -10,6 +10,8 @@ public struct ServiceReport: Sendable {
     public var connections: ConnectionReport
     /// Who was turned away, though the request could be read.
     public var refusals: [RefusalCause: Int]
+    /// The bridges.
+    public var bridges: [BridgeReport]
     /// The process.
     public var process: ProcessReport
     /// The version of the service.
@@ -18,7 +20,8 @@ public struct ServiceReport: Sendable {
     /// Creates a report.
     public init(
         workers: [WorkerReport], database: DatabaseReport?, silent: Set<String>,
-        connections: ConnectionReport, refusals: [RefusalCause: Int], process: ProcessReport,
+        connections: ConnectionReport, refusals: [RefusalCause: Int],
+        bridges: [BridgeReport], process: ProcessReport,
         version: String
     ) {
         self.workers = workers
@@ -26,6 +29,7 @@ public struct ServiceReport: Sendable {
         self.silent = silent
         self.connections = connections
         self.refusals = refusals
+        self.bridges = bridges
         self.process = process
         self.version = version
     }
@@ -51,7 +55,7 @@ public struct ServiceReport: Sendable {
 
     /// All metrics by what they are about.
     public static let groups: [Group] = [
-        .streams, .requests, .events, .log, .sequencing, .queries, .process,
+        .streams, .requests, .events, .log, .sequencing, .queries, .bridges, .process,
     ]
 
     fileprivate var streams: StreamGauges {

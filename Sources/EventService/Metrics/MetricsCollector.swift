@@ -14,6 +14,7 @@ final class MetricsSources: Sendable {
     private let database: Mailbox<DatabaseControl>
     private let connectionCount: ConnectionCount
     private let access: AccessState
+    private let bridges: [BridgeCounters]
     private let started = MonotonicClock.date()
     private let known = Guarded(Known())
 
@@ -25,12 +26,14 @@ final class MetricsSources: Sendable {
 
     init(
         inboxes: [WorkerInbox], database: Mailbox<DatabaseControl>,
-        connectionCount: ConnectionCount, access: AccessState
+        connectionCount: ConnectionCount, access: AccessState,
+        bridges: [BridgeCounters]
     ) {
         self.inboxes = inboxes
         self.database = database
         self.connectionCount = connectionCount
         self.access = access
+        self.bridges = bridges
     }
 
     /// How many parts make a whole: one of each worker, two of the database thread.
@@ -67,6 +70,7 @@ final class MetricsSources: Sendable {
         return ServiceReport(
             workers: workers, database: database, silent: Set(names).subtracting(answered),
             connections: connectionCount.report, refusals: access.refusalCounts,
+            bridges: bridges.map(\.report),
             process: ProcessFiles.report(started: started),
             version: Version.current)
     }

@@ -45,6 +45,7 @@ import Testing
                 queries: queries, connections: 1, waiting: 0, keptPages: 3, log: log),
             silent: ["worker-1"], connections: ConnectionReport(open: 2, maximum: 9, dropped: 1),
             refusals: [.authentication(.expired): 5, .access(.maxConnections): 6],
+            bridges: [BridgeReport(name: "redis:in", counts: [.lag: 4, .connected: 1])],
             process: ProcessReport(), version: "1.2.3")
     }
 

@@ -27,6 +27,18 @@ final class BridgeCounters: Sendable {
         self.name = name
     }
 
+    /// What it says on a page of metrics.
+    var report: BridgeReport {
+        func value(_ counter: borrowing Atomic<Int>) -> Int { counter.load(ordering: .relaxed) }
+        return BridgeReport(
+            name: name,
+            counts: [
+                .received: value(received), .added: value(added), .dropped: value(dropped),
+                .retried: value(retried), .deadLettered: value(deadLettered),
+                .missed: value(missed), .lag: value(lag), .connected: value(connected),
+            ])
+    }
+
     /// Says what came of the bridge.
     func logEnd(to log: Log) {
         func text(_ counter: borrowing Atomic<Int>) -> String {

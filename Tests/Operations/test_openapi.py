@@ -1,5 +1,6 @@
 """The documents of the interface, as a running service hands them out: valid, and true to the schemas."""
 import json
+import re
 import subprocess
 import tempfile
 import unittest
@@ -44,6 +45,47 @@ class Documents(unittest.TestCase):
         self.assertEqual(set(channel), set(messages))
         self.assertEqual({reference["$ref"] for reference in document["operations"]["deliver"]["messages"]},
                          {f"#/channels/stream/messages/{name}" for name in messages})
+
+
+class Conformance(unittest.TestCase):
+    """What the document says is what the service does: schemathesis makes requests of it, good and bad ones."""
+
+    secret = "a secret of this test, of 32 bytes or more"
+
+    @classmethod
+    def setUpClass(cls):
+        # Requests without a token are meant to be refused, however many come; streams are read to their end.
+        cls.service = Service(Database(), "--auth", "required", "--jwt-secret", cls.secret, "--auth-failure-rate", "0",
+                              "--max-connections-per-user", "0", "--stream-lifetime", "1s")
+        cls.addClassCleanup(cls.service.close)
+        cls.token = subprocess.check_output(
+            [ROOT / ".build/release/event-service", "token", "--jwt-secret", cls.secret, "--user", "ann",
+             "--context", "*", "--publish-audience", "*", "--scope", "events:read events:publish"], text=True).strip()
+
+    def exercise(self, phases, *selection):
+        """Starts schemathesis for some of the paths: it is one process for each, since many requests just wait."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return subprocess.Popen(
+            [TOOLS / "schemathesis", "run", f"{self.service.origin}/openapi.json", *selection,
+             "--phases", phases, "--max-examples", "50", "--seed", "1", "--continue-on-failure",
+             "--warnings", "off", "--request-timeout", "60", "--generation-database", "none",
+             # PostgreSQL's texts hold none, which JSON Schema has no word for within `data`.
+             "--generation-allow-x00", "false",
+             # Our token alone: two at once are refused.
+             "--generation-with-security-parameters", "false", "-H", f"Authorization: Bearer {self.token}"],
+            cwd=folder.name, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def test_schemathesis_finds_no_violation(self):
+        slow = ["/api/v1/events/stream", "/api/v1/events/history"]
+        # No fuzzing of these: of parameters that another one overrules the document cannot say that they are not read.
+        runs = [self.exercise("coverage", "--include-path", path) for path in slow]
+        runs.append(self.exercise("coverage,fuzzing", *(word for path in slow for word in ("--exclude-path", path))))
+        for run, operations in zip(runs, (1, 1, 5)):
+            text, _ = run.communicate(timeout=300)
+            self.assertEqual(run.returncode, 0, text)
+            self.assertIn(f"Tested: {operations}\n", text)
+            self.assertGreater(int(re.search(r"(\d+) generated", text)[1]), 50)
 
 
 if __name__ == "__main__":

@@ -286,16 +286,17 @@ BEGIN
     ELSIF TG_OP = 'UPDATE' THEN
         -- Both transition tables hold the rows of the update in the same order: each row is appended
         -- to the two as it is written.
-        WITH o AS MATERIALIZED (
+        WITH o AS NOT MATERIALIZED (
             SELECT row_number() OVER () AS "event_service row", <old columns> FROM old_rows o
-        ), n AS MATERIALIZED (
+        ), n AS NOT MATERIALIZED (
             SELECT row_number() OVER () AS "event_service row", <new columns> FROM new_rows n
-        ), pair AS MATERIALIZED (
+        ), pair AS NOT MATERIALIZED (
             SELECT "event_service row" AS number, <old key> AS old_key, <new key> AS new_key,
                    <old audience> AS old_audience, <new audience> AS new_audience,
                    <old image> AS old, <new image> AS new, <changed> AS changed, <type> AS type
             FROM o JOIN n USING ("event_service row")
             WHERE <condition>
+            OFFSET 0 -- keeps these expressions here, where each is evaluated once a row
         )
         INSERT INTO event_service.inbox (op, type, conflate, key, audience, hidden_from, data)
         SELECT e.op, e.type, e.conflate, e.key, e.audience, e.hidden_from, e.data

@@ -312,11 +312,11 @@ RETURNS TABLE ("position" bigint, event_id bigint, at timestamptz, bytes int, op
                conflate boolean, type text, key text, audience text[], hidden_from text[], data json)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- The statistics of a table that is empty most of the time mean nothing. What is off is only dear to the
--- planner, and a plan so dear would be compiled, for tens of milliseconds: so jit goes off with it.
-SET enable_seqscan = off SET jit = off AS $$
+-- planner, and a plan so dear would be compiled, for tens of milliseconds: so jit goes off with it. There is
+-- one good plan for each query here, and to make it anew at each call would take as long as all the rest.
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-    opened   record;
     previous record;
     present  pg_snapshot;
     low      xid8;
@@ -346,27 +346,28 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
-    -- Of the identity what can be had at next to no cost; the rest never changes alone. And what a session
-    -- that has attached is given is of the history that it knows.
-    SELECT e.epoch, e.identity[3:5] AS identity INTO opened
-    FROM event_service.epoch e ORDER BY e.epoch DESC LIMIT 1;
-    IF opened.epoch <> nullif(current_setting('event_service.epoch', true), '')::bigint
-        OR opened.identity IS DISTINCT FROM ARRAY[
-            (SELECT oid::text FROM pg_database WHERE datname = current_database()),
-            'event_service.log'::regclass::oid::text,
-            extract(epoch FROM pg_postmaster_start_time())::text] THEN
+    -- One statement after the lock, so with a snapshot that sees the last winner's tick. Of the identity it
+    -- takes what can be had at next to no cost; the rest never changes alone.
+    SELECT t.*, pg_current_snapshot() AS present, e.epoch, e.identity[3:5] = ARRAY[
+               (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+               'event_service.log'::regclass::oid::text,
+               extract(epoch FROM pg_postmaster_start_time())::text] AS is_here,
+           -- In progress at the last tick, ended since.
+           (SELECT array_agg(x) FROM pg_snapshot_xip(t.snapshot) x
+            WHERE pg_visible_in_snapshot(x, pg_current_snapshot())) AS late
+    INTO previous
+    FROM (SELECT * FROM event_service.tick ORDER BY tick DESC LIMIT 1) t
+    CROSS JOIN (SELECT * FROM event_service.epoch ORDER BY epoch DESC LIMIT 1) e;
+    -- What a session that has attached is given is of the history that it knows.
+    IF previous.epoch <> nullif(current_setting('event_service.epoch', true), '')::bigint
+        OR previous.is_here IS NOT TRUE THEN
         RAISE EXCEPTION 'event_service.advance: this is another history than the one that was attached to'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Call event_service.attach() first.';
     END IF;
-    -- A statement after the lock, so with a snapshot that sees the last winner's tick.
-    SELECT t.* INTO previous
-    FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1;
-    present := pg_current_snapshot();
+    present := previous.present;
+    late := previous.late;
     low := pg_snapshot_xmax(previous.snapshot);
     high := pg_snapshot_xmax(present);
-    -- In progress at the last tick, ended since.
-    SELECT array_agg(x) INTO late
-    FROM pg_snapshot_xip(previous.snapshot) x WHERE pg_visible_in_snapshot(x, present);
     IF low = high AND late IS NULL THEN
         RETURN;
     END IF;

@@ -79,7 +79,9 @@ CREATE TABLE IF NOT EXISTS event_service.inbox (
     hidden_from text[]      NOT NULL DEFAULT '{}',
     -- json, not jsonb: it is never looked into here, keeps the order of the columns and the digits of
     -- the numbers, is cheaper to build, and comes out as it went in.
-    data        json
+    data        json,
+    -- What the writer's session has, so that no trigger need ask; advance() looks whether it is one.
+    traceparent text        DEFAULT left(current_setting('event_service.traceparent', true), 56)
 );
 -- Vacuum by dead rows alone: the table is small again a moment after every burst.
 ALTER TABLE event_service.inbox SET (
@@ -99,6 +101,7 @@ CREATE TABLE IF NOT EXISTS event_service.log (
     audience    text[]      NOT NULL,
     hidden_from text[]      NOT NULL,
     data        json,
+    traceparent text,
     PRIMARY KEY (position)
 ) PARTITION BY RANGE (position);
 
@@ -137,6 +140,16 @@ BEGIN
         CREATE INDEX inbox_xid ON event_service.inbox (xid, event_id);
         CREATE INDEX log_audience ON event_service.log USING gin (audience);
         CREATE INDEX tick_at ON event_service.tick (at);
+    END IF;
+    -- A log from before there was trace context.
+    IF NOT EXISTS (SELECT FROM pg_attribute
+                   WHERE attrelid = 'event_service.log'::regclass AND attname = 'traceparent') THEN
+        ALTER TABLE event_service.inbox
+            ADD COLUMN traceparent text DEFAULT left(current_setting('event_service.traceparent', true), 56);
+        ALTER TABLE event_service.log ADD COLUMN traceparent text;
+        -- What they return cannot be replaced.
+        DROP FUNCTION IF EXISTS event_service.advance(int, bigint, boolean);
+        DROP FUNCTION IF EXISTS event_service.replay(bigint, int, text[], text[], text[], bigint);
     END IF;
 END $$;
 
@@ -309,7 +322,8 @@ CREATE OR REPLACE FUNCTION event_service.advance(max_rows int DEFAULT 1000,
                                                  max_bytes bigint DEFAULT 8388608,
                                                  release_gate boolean DEFAULT false)
 RETURNS TABLE ("position" bigint, event_id bigint, at timestamptz, bytes int, op "char",
-               conflate boolean, type text, key text, audience text[], hidden_from text[], data json)
+               conflate boolean, type text, key text, audience text[], hidden_from text[], data json,
+               traceparent text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- The statistics of a table that is empty most of the time mean nothing. What is off is only dear to the
 -- planner, and a plan so dear would be compiled, for tens of milliseconds: so jit goes off with it. There is
@@ -413,12 +427,15 @@ BEGIN
             DELETE FROM event_service.inbox i WHERE i.ctid = ANY (chosen) RETURNING i.*
         ), given AS (
             INSERT INTO event_service.log AS l
-                (position, event_id, at, bytes, op, conflate, type, key, audience, hidden_from, data)
+                (position, event_id, at, bytes, op, conflate, type, key, audience, hidden_from, data, traceparent)
             SELECT previous.last_position + row_number() OVER (ORDER BY t.event_id), t.event_id, t.at,
-                   t.bytes, t.op, t.conflate, t.type, t.key, t.audience, t.hidden_from, t.data
+                   t.bytes, t.op, t.conflate, t.type, t.key, t.audience, t.hidden_from, t.data,
+                   -- Version 00 of W3C Trace Context, section 3.2.
+                   CASE WHEN t.traceparent ~ '^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$'
+                        THEN t.traceparent END
             FROM taken t
             RETURNING l.position, l.event_id, l.at, l.bytes, l.op, l.conflate, l.type, l.key,
-                      l.audience, l.hidden_from, l.data
+                      l.audience, l.hidden_from, l.data, l.traceparent
         )
         SELECT * FROM given
         WHERE stride = 1 OR given.position = previous.last_position + moved ORDER BY given.position;
@@ -460,7 +477,7 @@ CREATE OR REPLACE FUNCTION event_service.replay(
     keys text[] DEFAULT NULL, max_bytes bigint DEFAULT 8388608)
 RETURNS TABLE (head bigint, floor bigint, scanned bigint, "position" bigint, event_id bigint,
                at timestamptz, bytes int, op "char", conflate boolean, type text, key text,
-               audience text[], hidden_from text[], data json)
+               audience text[], hidden_from text[], data json, traceparent text)
 -- STABLE: all its queries see the snapshot of the caller's statement, so they agree.
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_indexscan = on SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off AS $$
@@ -489,7 +506,7 @@ BEGIN
         -- Everything of a stretch that is not too heavy, as most pages are: nothing to choose.
         RETURN QUERY EXECUTE $query$
             SELECT $1, $2, $4, l.position, l.event_id, l.at, l.bytes, l.op, l.conflate, l.type,
-                   l.key, l.audience, l.hidden_from, l.data
+                   l.key, l.audience, l.hidden_from, l.data, l.traceparent
             FROM event_service.log l WHERE l.position > $3 AND l.position <= $4 ORDER BY l.position
             $query$
         USING head, lowest, low, until;
@@ -523,7 +540,7 @@ BEGIN
                         THEN $4 ELSE (SELECT max(p.position) FROM page p) END AS scanned
         )
         SELECT $1, $2, e.scanned, p.position, p.event_id, p.at, p.bytes, p.op, p.conflate, p.type,
-               p.key, p.audience, p.hidden_from, p.data
+               p.key, p.audience, p.hidden_from, p.data, p.traceparent
         FROM extent e LEFT JOIN page p ON true ORDER BY p.position
         $query$, condition)
     USING head, lowest, low, until, labels, types, keys, max_rows, max_bytes;

@@ -885,6 +885,7 @@ DECLARE
     hint      text;
 BEGIN
     FOR envelope IN SELECT * FROM jsonb_array_elements(envelopes) LOOP
+        PERFORM set_config('event_service.traceparent', coalesce(envelope ->> 'traceparent', ''), true);
         published := published || event_service.publish(
             envelope ->> 'type', items -> number -> 'data',
             ARRAY(SELECT jsonb_array_elements_text(envelope -> 'audience')),

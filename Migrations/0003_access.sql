@@ -30,7 +30,7 @@ SELECT event_service.stream_id(l.position) AS id,
                  WHEN 'l' THEN 'leave' WHEN 't' THEN 'truncate' ELSE 'publish' END AS op,
        l.audience, l.hidden_from,
        event_service.as_jsonb(l.data) AS data,
-       l.at
+       l.at, l.traceparent
 FROM event_service.log l
 WHERE l.position >= (SELECT f.position FROM event_service.floor f);
 

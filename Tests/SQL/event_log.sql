@@ -225,7 +225,7 @@ SELECT head() AS head \gset
 SELECT add('shared') \g /dev/null
 SELECT tell('a', 'BEGIN') \g /dev/null
 SELECT is(ask('a', 'SELECT sequenced()'), :head + 1 || '=shared', 'one session sequences');
-SELECT is((SELECT array_agg(a::text) FROM event_service.advance() a), '{"(,,,,,,,,,,)"}',
+SELECT is((SELECT array_agg(a::text) FROM event_service.advance() a), '{"(,,,,,,,,,,,)"}',
     'to another meanwhile advance() returns one row of NULLs, and does not wait');
 SELECT is(head(), :head::bigint, 'the head has not moved for others before that one has committed');
 SELECT tell('a', 'ROLLBACK') \g /dev/null

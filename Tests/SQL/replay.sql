@@ -115,7 +115,7 @@ BEGIN
         FROM (SELECT *, lag(position, 1, after) OVER (ORDER BY number) AS before, first_value(scanned) OVER () AS first_scanned
               FROM event_service.replay(after, max_rows, labels, types, keys, max_bytes) WITH ORDINALITY
                    AS p (head, floor, scanned, position, event_id, at, bytes, op, conflate, type, key, audience,
-                         hidden_from, data, number)) r;
+                         hidden_from, data, traceparent, number)) r;
         ASSERT page.agree, 'every row has the same bounds';
         ASSERT page.ordered IS NOT false, 'the rows are in order and within the page';
         ASSERT page.rows <= max_rows, 'max_rows';

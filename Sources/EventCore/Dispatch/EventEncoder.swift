@@ -92,6 +92,11 @@ public struct EventEncoder: Sendable {
         bytes.append("\",\"time\":\"")
         clock.append(envelope.time, to: &bytes)
         bytes.append(UInt8(ascii: "\""))
+        if let trace = envelope.traceParent {
+            bytes.append(",\"traceparent\":\"")
+            bytes.append(contentsOf: trace.text.utf8)
+            bytes.append(UInt8(ascii: "\""))
+        }
         let envelopeEnd = bytes.count
         if envelope.operation == .publish {
             bytes.append(",\"data\":")

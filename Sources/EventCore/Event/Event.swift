@@ -49,12 +49,14 @@ public struct EventEnvelope: Sendable {
     public var audience: [AudienceLabel]
     /// … and must have none of these.
     public var hiddenFrom: [AudienceLabel]
+    /// The trace in which it was written or published.
+    public var traceParent: TraceParent?
 
     /// Creates an envelope from its columns.
     public init(
         position: Int64, eventID: Int64, time: Timestamp, operation: EventOperation,
         conflates: Bool = false, type: String, key: String? = nil, audience: [AudienceLabel],
-        hiddenFrom: [AudienceLabel] = []
+        hiddenFrom: [AudienceLabel] = [], traceParent: TraceParent? = nil
     ) {
         self.position = position
         self.eventID = eventID
@@ -65,6 +67,7 @@ public struct EventEnvelope: Sendable {
         self.key = key
         self.audience = audience
         self.hiddenFrom = hiddenFrom
+        self.traceParent = traceParent
     }
 }
 

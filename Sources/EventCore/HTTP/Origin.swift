@@ -72,7 +72,7 @@ public struct CrossOriginRules: Sendable {
                 name: "Access-Control-Allow-Methods", value: methods.joined(separator: ", ")),
             HTTPField(
                 name: "Access-Control-Allow-Headers",
-                value: "authorization, last-event-id, content-type"),
+                value: "authorization, last-event-id, content-type, traceparent"),
             HTTPField(name: "Access-Control-Max-Age", value: String(Self.maximumAge)),
         ]
     }

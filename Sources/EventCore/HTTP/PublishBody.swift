@@ -8,15 +8,20 @@ public struct PublishItem: Sendable, Equatable {
     public var key: String?
     /// What makes repeats one event.
     public var deduplicationKey: String?
+    /// The trace that it belongs to.
+    public var traceParent: TraceParent?
 
     /// The members that an item may have.
-    public static let members: Set<String> = ["type", "audience", "data", "key", "dedup_key"]
+    public static let members: Set<String> = [
+        "type", "audience", "data", "key", "dedup_key", "traceparent",
+    ]
     /// The most items of one request.
     public static let maximumCount = 1000
 
     /// Checks one item; throws a 400 that names its index.
     public init(
-        index: Int, type: String, audience: [String], key: String?, deduplicationKey: String?
+        index: Int, type: String, audience: [String], key: String?, deduplicationKey: String?,
+        traceParent: String? = nil
     ) throws(Problem) {
         guard EventType.isPublishable(type) else {
             throw .badRequest(
@@ -39,6 +44,14 @@ public struct PublishItem: Sendable, Equatable {
         guard deduplicationKey?.utf8.count ?? 0 <= 1024 else {
             throw .badRequest("item \(index): dedup_key has more than 1024 bytes.")
         }
+        if let traceParent {
+            guard let trace = TraceParent(traceParent) else {
+                throw .badRequest(
+                    "item \(index): \"\(traceParent.prefix(64))\" is not a traceparent of W3C Trace"
+                        + " Context, version 00.")
+            }
+            self.traceParent = trace
+        }
         self.type = type
         self.key = key
         self.deduplicationKey = deduplicationKey
@@ -48,6 +61,10 @@ public struct PublishItem: Sendable, Equatable {
     public func appendEnvelope(to bytes: inout [UInt8]) {
         bytes.append("{")
         bytes.appendEnvelopeMembers(type, audience, key: key, deduplicationKey: deduplicationKey)
+        if let traceParent {
+            bytes.append(",\"traceparent\":")
+            bytes.appendJSONString(traceParent.text)
+        }
         bytes.append("}")
     }
 }

@@ -20,8 +20,11 @@ struct PublishHandler {
         guard !server.isDraining else {
             throw .unavailable("draining", "The service is about to stop.", retryAfter: 1)
         }
-        let items = try PublishBody.read(request.body)
+        var items = try PublishBody.read(request.body)
         guard !items.isEmpty else { return respond([]) }
+        for index in items.indices where items[index].traceParent == nil {
+            items[index].traceParent = request.traceParent
+        }
         for (index, item) in items.enumerated() {
             guard
                 let label = item.audience.first(where: {
@@ -96,7 +99,7 @@ enum PublishBody {
             items.append(
                 try PublishItem(
                     index: index, type: item.type, audience: item.audience, key: item.key,
-                    deduplicationKey: item.deduplicationKey))
+                    deduplicationKey: item.deduplicationKey, traceParent: item.traceParent))
         }
         return items
     }
@@ -126,6 +129,7 @@ enum PublishBody {
         var audience: [String]
         var key: String?
         var deduplicationKey: String?
+        var traceParent: String?
 
         init(from decoder: any Decoder) throws {
             let members = try decoder.container(keyedBy: AnyKey.self)
@@ -140,6 +144,7 @@ enum PublishBody {
             audience = try members.decode([String].self, forKey: AnyKey("audience"))
             key = try members.decodeIfPresent(String.self, forKey: AnyKey("key"))
             deduplicationKey = try members.decodeIfPresent(String.self, forKey: AnyKey("dedup_key"))
+            traceParent = try members.decodeIfPresent(String.self, forKey: AnyKey("traceparent"))
             guard members.contains(AnyKey("data")) else {
                 throw DecodingError.keyNotFound(
                     AnyKey("data"),

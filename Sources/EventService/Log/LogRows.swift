@@ -6,14 +6,14 @@ struct LogRows {
     private var audiences = InternTable<[AudienceLabel]>()
 
     /// The columns of an event in their order, from `column` on: position, event_id, at, bytes, op,
-    /// conflate, type, key, audience, hidden_from, data.
+    /// conflate, type, key, audience, hidden_from, data, traceparent.
     mutating func event(_ rows: borrowing Rows, _ row: Int, from column: Int) -> Event {
         Event(
             envelope(rows, row, from: column),
             data: rows.isNull(row, column + 10) ? [] : rows.bytes(row, column + 10))
     }
 
-    /// The same without the last, `data`.
+    /// The same without the data.
     private mutating func envelope(_ rows: borrowing Rows, _ row: Int, from column: Int)
         -> EventEnvelope
     {
@@ -29,7 +29,9 @@ struct LogRows {
             },
             key: rows.isNull(row, column + 7) ? nil : rows.text(row, column + 7),
             audience: labels(rows, row, column + 8),
-            hiddenFrom: labels(rows, row, column + 9))
+            hiddenFrom: labels(rows, row, column + 9),
+            traceParent: rows.isNull(row, column + 11)
+                ? nil : TraceParent(rows.text(row, column + 11)))
     }
 
     private mutating func labels(

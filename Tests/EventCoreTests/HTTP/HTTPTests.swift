@@ -80,9 +80,12 @@ import Testing
 
 @Suite struct `Items to publish` {
     private static func item(
-        type: String = "a.b", audience: [String] = ["*"], dedup: String? = nil
+        type: String = "a.b", audience: [String] = ["*"], dedup: String? = nil,
+        trace: String? = nil
     ) throws(Problem) -> PublishItem {
-        try PublishItem(index: 3, type: type, audience: audience, key: "k", deduplicationKey: dedup)
+        try PublishItem(
+            index: 3, type: type, audience: audience, key: "k", deduplicationKey: dedup,
+            traceParent: trace)
     }
 
     @Test func `a good item becomes an envelope without data`() throws {
@@ -92,6 +95,19 @@ import Testing
             String(decoding: bytes, as: UTF8.self) == #"""
                 {"type":"a.b","audience":["user:1","context:\"x\""],"key":"k","dedup_key":"d"}
                 """#)
+    }
+
+    @Test func `a trace goes into the envelope, and what is none is refused by its index`() throws {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        var bytes: [UInt8] = []
+        try Self.item(trace: trace).appendEnvelope(to: &bytes)
+        #expect(
+            String(decoding: bytes, as: UTF8.self) == #"""
+                {"type":"a.b","audience":["*"],"key":"k","traceparent":"\#(trace)"}
+                """#)
+        let problem = #expect(throws: Problem.self) { try Self.item(trace: "00-0-0-00") }
+        #expect(problem?.status == 400)
+        #expect(problem?.detail.hasPrefix("item 3: \"00-0-0-00\" is not a traceparent") == true)
     }
 
     @Test(arguments: [

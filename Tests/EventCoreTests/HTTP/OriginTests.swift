@@ -57,7 +57,7 @@ import Testing
         #expect(Self.value("Access-Control-Allow-Methods", fields) == "GET, OPTIONS")
         #expect(
             Self.value("Access-Control-Allow-Headers", fields)
-                == "authorization, last-event-id, content-type")
+                == "authorization, last-event-id, content-type, traceparent")
         #expect(Self.value("Access-Control-Max-Age", fields) == "7200")
         for other in [
             ["Origin: https://evil.example", "Access-Control-Request-Method: GET"],

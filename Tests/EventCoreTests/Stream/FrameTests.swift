@@ -58,6 +58,13 @@ import Testing
 
     private static let large = String(repeating: "x", count: 2000)
 
+    private static func traced(_ event: Event) -> Event {
+        var event = event
+        event.envelope.traceParent = TraceParent(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        return event
+    }
+
     private static let events: [(String, Event)] = [
         ("event.row, insert", row(.insert, "task.created", #"{"new":{"id":7}}"#)),
         (
@@ -88,6 +95,13 @@ import Testing
         ("event.published, object", row(.publish, "invoice.paid", #"{"amount": 12.50}"#)),
         ("event.published, null and no key", row(.publish, "invoice.paid", "null", key: nil)),
         ("event.published, oversize", row(.publish, "invoice.paid", #""\#(large)""#)),
+        ("event.row, traced", traced(row(.insert, "task.created", #"{"new":{"id":7}}"#))),
+        ("event.row, traced leave", traced(row(.leave, "task.left", ""))),
+        ("event.published, traced", traced(row(.publish, "invoice.paid", "1"))),
+        (
+            "event.published, traced and oversize",
+            traced(row(.publish, "invoice.paid", #""\#(large)""#))
+        ),
     ]
 
     static func encoded(_ events: [Event], limit: Int = 1024) throws -> EncodedBatch {

@@ -88,7 +88,8 @@ import Testing
                         values
                             == (isAllowed
                                 ? [
-                                    origin, methods, "authorization, last-event-id, content-type",
+                                    origin, methods,
+                                    "authorization, last-event-id, content-type, traceparent",
                                     "7200",
                                 ]
                                 : [nil, nil, nil, nil]))

@@ -148,9 +148,11 @@ enum HTTPClient {
         try request(port, "GET", target, fields: fields)
     }
 
-    static func publish(_ port: UInt16, _ body: String) throws -> HTTPAnswer {
+    static func publish(_ port: UInt16, _ body: String, fields: [String] = []) throws -> HTTPAnswer
+    {
         try request(
-            port, "POST", "/api/v1/events", fields: ["Content-Type: application/json"], body: body)
+            port, "POST", "/api/v1/events", fields: ["Content-Type: application/json"] + fields,
+            body: body)
     }
 }
 

@@ -12,6 +12,8 @@ export type PublishedEvent = {
   readonly op: 'publish';
   /** RFC 3339 in UTC with microseconds, by the database's clock. */
   readonly time: string;
+  /** The trace of whoever wrote it, as W3C Trace Context has it; left out when there is none. */
+  readonly traceparent?: string;
   /** What was published: any JSON. */
   readonly data?: unknown;
   /** Stands for what would make the event larger than max_event_bytes. */
@@ -27,6 +29,8 @@ export type RowEvent<Row = Record<string, unknown>> = {
   readonly topic: string;
   /** RFC 3339 in UTC with microseconds, by the database's clock. */
   readonly time: string;
+  /** The trace of whoever wrote it, as W3C Trace Context has it; left out when there is none. */
+  readonly traceparent?: string;
 } & (
   | {
     readonly op: 'insert';

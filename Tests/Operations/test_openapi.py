@@ -78,14 +78,16 @@ class Conformance(unittest.TestCase):
 
     def test_schemathesis_finds_no_violation(self):
         slow = ["/api/v1/events/stream", "/api/v1/events/history"]
-        # No fuzzing of these: of parameters that another one overrules the document cannot say that they are not read.
-        runs = [self.exercise("coverage", "--include-path", path) for path in slow]
+        # Good requests alone are made up at random: a bad parameter that another one overrules is not read, for
+        # which the document has no word.
+        runs = [self.exercise(phases, "--include-path", path, *mode) for path in slow
+                for phases, *mode in (("coverage",), ("fuzzing", "--mode", "positive"))]
         runs.append(self.exercise("coverage,fuzzing", *(word for path in slow for word in ("--exclude-path", path))))
-        for run, operations in zip(runs, (1, 1, 5)):
+        for run, operations in zip(runs, (1, 1, 1, 1, 5)):
             text, _ = run.communicate(timeout=300)
             self.assertEqual(run.returncode, 0, text)
             self.assertIn(f"Tested: {operations}\n", text)
-            self.assertGreater(int(re.search(r"(\d+) generated", text)[1]), 50)
+            self.assertGreaterEqual(int(re.search(r"(\d+) generated", text)[1]), 50)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,12 @@ public struct HistoryParameters: Sendable, Equatable {
         }
     }
 
-    /// `10`, `0.5`, `10s`, `500ms`.
+    /// `10`, `0.5`, `5e-1`, `10s`, `500ms`.
     private static func seconds(_ text: String) -> Duration? {
         if let duration = DurationText.parse(text) { return duration }
-        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }),
-            let seconds = Double(text), seconds <= 3600
+        // Not what else Swift takes for a number: nan, infinity, hexadecimal digits.
+        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || ".eE+-".utf8.contains($0) }),
+            let seconds = Double(text), (0...3600).contains(seconds)
         else { return nil }
         return .milliseconds(Int64(seconds * 1000))
     }

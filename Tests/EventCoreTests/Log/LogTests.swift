@@ -135,7 +135,7 @@ import Testing
 
     @Test(arguments: [
         ("limit=1&wait=0", 1, 0), ("limit=1000&wait=30", 1000, 30_000), ("wait=0.5", 100, 500),
-        ("wait=250ms", 100, 250), ("", 100, 0),
+        ("wait=250ms", 100, 250), ("wait=1.5e-1", 100, 150), ("wait=1e-300", 100, 0), ("", 100, 0),
     ])
     func `history takes limit and wait`(query: String, limit: Int, milliseconds: Int) throws {
         let parameters = try HistoryParameters(query: try #require(QueryString(query)))
@@ -145,7 +145,8 @@ import Testing
 
     @Test(arguments: [
         "limit=0", "limit=1001", "limit=x", "limit=", "limit=-1", "wait=31", "wait=-1", "wait=x",
-        "wait=", "wait=1e9", "wait=nan", "limit=1&limit=1",
+        "wait=", "wait=1e9", "wait=nan", "wait=inf", "wait=0x1", "wait=-1e-9", "wait=e",
+        "wait=1e1e1", "limit=1&limit=1",
     ])
     func `history refuses what is out of range`(_ query: String) throws {
         let parsed = try #require(QueryString(query))

@@ -12,7 +12,7 @@ from servers import ROOT, Database, Service, until
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def blocks(page, section, language="(?:sh)?"):
+def blocks(page, section, language="sh"):
     """The commands of a section, block by block, or what it has in another language."""
     text = re.split(rf"^## {re.escape(section)}$", page.read_text(), flags=re.M)[1]
     text = re.split(r"^## ", text, flags=re.M)[0]
@@ -59,6 +59,8 @@ class Links(unittest.TestCase):
 class NetworkOfItsOwn(unittest.TestCase):
     """Runs commands of the guides as they stand there: port 8080 is free in a network of its own."""
 
+    folder = ROOT
+
     def setUp(self):
         self.logs = tempfile.TemporaryDirectory()
         self.addCleanup(self.logs.cleanup)
@@ -88,7 +90,7 @@ class NetworkOfItsOwn(unittest.TestCase):
         path = pathlib.Path(self.logs.name, name)
         with open(path, "w") as file:
             self.children.append(subprocess.Popen(
-                ["nsenter", "-n", "-t", str(self.holder.pid), "sh", "-c", f"exec env {command}"], cwd=ROOT,
+                ["nsenter", "-n", "-t", str(self.holder.pid), "sh", "-c", f"exec env {command}"], cwd=self.folder,
                 stdout=file, stderr=subprocess.STDOUT, env=self.environment))
         return path.read_text
 
@@ -101,13 +103,13 @@ class NetworkOfItsOwn(unittest.TestCase):
         self.children[0].wait(60)
 
     def run_lines(self, text):
-        subprocess.run(["nsenter", "-n", "-t", str(self.holder.pid), "sh", "-ec", text], cwd=ROOT, check=True,
-                       env=self.environment, capture_output=True, timeout=60)
+        return subprocess.run(["nsenter", "-n", "-t", str(self.holder.pid), "sh", "-ec", text], cwd=self.folder,
+                              check=True, env=self.environment, capture_output=True, text=True, timeout=60).stdout
 
 
 class FirstMinute(NetworkOfItsOwn):
     def test_the_commands_of_the_readme_do_what_it_says(self):
-        make, watch, change, _, back = blocks(ROOT / "README.md", "One minute")
+        make, watch, change, back = blocks(ROOT / "README.md", "One minute")
         self.make_run(make)
         stream = self.start("stream", watch.strip())
         until("the stream is live", lambda: "event: stream.live" in stream())

@@ -25,13 +25,16 @@ let package = Package(
             name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         // Without pkg-config: the flags it gives make the package manager warn.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "CRDKafka", providers: [.apt(["librdkafka-dev"])]),
 
         // Decides. No socket, no thread, no clock: see Tests/EventCoreTests/TidyTests.swift.
         .target(name: "EventCore", swiftSettings: strict + [.strictMemorySafety()]),
         // Acts.
         .executableTarget(
             name: "EventService",
-            dependencies: ["EventCore", "CLinux", "CLibPQ", "CJose", "CCurl", "CHiredis"],
+            dependencies: [
+                "EventCore", "CLinux", "CLibPQ", "CJose", "CCurl", "CHiredis", "CRDKafka",
+            ],
             swiftSettings: strict),
         // Loads a running service from outside and counts what comes.
         .executableTarget(

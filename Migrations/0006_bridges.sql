@@ -2,8 +2,8 @@
 --
 -- A batch of messages from outside is one call of take_in(), and so one transaction: the events, the
 -- deduplication keys, the messages that could not be mapped, and where to go on reading. What was
--- committed there is the truth; what the other side keeps, such as the pending entries of a Redis stream,
--- may lag behind and is told afterwards.
+-- committed there is the truth; what the other side keeps – a consumer group's offsets, the pending
+-- entries of a stream – may lag behind and is told afterwards.
 --
 -- Two nodes may believe for a moment that a partition is theirs. So a batch says where it believes the
 -- partition to stand, and is refused as a whole where it stands elsewhere: no message is taken twice,
@@ -21,7 +21,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 -- Messages that became no event. Kept for 30 days.
 CREATE TABLE IF NOT EXISTS event_service.dead_letters (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- Where it came from, such as redis:STREAM:ENTRY.
+    -- Where it came from, such as kafka:TOPIC:PARTITION:OFFSET.
     source  text        NOT NULL,
     reason  text        NOT NULL,
     -- As it came, up to 1 MiB; what is no text in it is replaced by U+FFFD.

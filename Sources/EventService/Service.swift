@@ -57,6 +57,9 @@ final class Service {
 
         let inboxes = try (0..<Self.workerCount(configuration)).map { _ in try WorkerInbox() }
         self.inboxes = inboxes
+        // What is wrong in their settings is said before anything else is.
+        let bridges = try Bridges(configuration, log: log)
+        self.bridges = bridges
         let access = AccessState(configuration)
         let clock = DatabaseClock()
         database = try DatabaseThread(
@@ -67,8 +70,6 @@ final class Service {
         keys = try Self.keySource(configuration).map { source throws(SystemError) in
             try KeyThread(source, inboxes: inboxes, log: log)
         }
-        let bridges = try Bridges(configuration, log: log)
-        self.bridges = bridges
         let metrics = MetricsSources(
             inboxes: inboxes, database: database.control, connectionCount: connectionCount,
             access: access, bridges: bridges.counters)

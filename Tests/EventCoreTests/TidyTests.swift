@@ -10,6 +10,7 @@ import Testing
         ("CJose", "Sources/EventService/Auth/"),
         ("CCurl", "Sources/EventService/HTTP/"),
         ("CHiredis", "Sources/EventService/Redis/"),
+        ("CRDKafka", "Sources/EventService/Kafka/"),
     ]
 
     private static func imports(of path: String) throws -> [String] {

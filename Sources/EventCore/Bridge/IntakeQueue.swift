@@ -126,8 +126,8 @@ public struct IntakeQueue: Sendable {
     private var batchLimit: Int
     /// The partitions that are read here.
     private var partitions: [PartitionName: Standing] = [:]
-    /// A partition was revoked while some of it was under way.
-    private var hasStrays = false
+    /// The partitions that were revoked while a batch was under way.
+    private var strays: Set<PartitionName> = []
 
     /// Where the database has a partition standing; `nil`: nowhere yet.
     private struct Standing {
@@ -167,7 +167,7 @@ public struct IntakeQueue: Sendable {
     public mutating func revoke(_ partition: PartitionName) {
         partitions[partition] = nil
         // What is under way may be committed yet; if it fails, it is left out of the next attempt.
-        hasStrays = hasStrays || underWay > 0
+        if underWay > 0 { strays.insert(partition) }
         removeWaiting(from: underWay) { $0.place?.partition == partition }
     }
 
@@ -182,11 +182,6 @@ public struct IntakeQueue: Sendable {
     /// The next batch; `nil` if nothing waits, or one is under way.
     public mutating func nextBatch() -> IntakeBatch? {
         guard underWay == 0 else { return nil }
-        if hasStrays {
-            let known = Set(partitions.keys)
-            removeWaiting(from: 0) { $0.place.map { !known.contains($0.partition) } ?? false }
-            hasStrays = false
-        }
         var batch = IntakeBatch(source: source)
         var size = 0
         for item in items.prefix(batchLimit) {
@@ -211,21 +206,21 @@ public struct IntakeQueue: Sendable {
 
     /// The batch may be committed or not: the connection broke. It is sent again.
     public mutating func failed() {
-        underWay = 0
+        returnBatch()
     }
 
     /// The database takes something in the batch for bad. A smaller one is tried; a message that was
-    /// alone is a dead letter, which is returned.
-    public mutating func foundBad(reason: String) -> DeadLetter? {
-        defer {
-            batchLimit = max(underWay / 2, 1)
-            underWay = 0
-        }
-        guard underWay == 1 else { return nil }
-        let letter = DeadLetter(
-            source: items[0].source, reason: reason, message: items[0].message)
-        items[0].content = .deadLetter(letter)
-        return letter
+    /// alone becomes a dead letter and is returned.
+    public mutating func foundBad(reason: String) -> IntakeItem? {
+        let count = underWay
+        batchLimit = max(count / 2, 1)
+        let first = items[0]
+        returnBatch()
+        // Of a partition that was revoked meanwhile it is left to the other.
+        guard count == 1, items.first?.source == first.source else { return nil }
+        items[0].content = .deadLetter(
+            DeadLetter(source: items[0].source, reason: reason, message: items[0].message))
+        return items[0]
     }
 
     /// What is to be done about a partition that stands elsewhere than was believed.
@@ -240,7 +235,7 @@ public struct IntakeQueue: Sendable {
     /// only the answer was lost; or another node has gone on meanwhile; or the database is an older copy
     /// of itself.
     public mutating func stands(_ partition: PartitionName, at next: Int64?) -> Correction {
-        underWay = 0
+        returnBatch()
         guard let believed = partitions[partition] else { return .none }
         partitions[partition] = Standing(next: next)
         guard let next, next >= believed.next ?? next else {
@@ -257,6 +252,17 @@ public struct IntakeQueue: Sendable {
         for item in items.prefix(count) { bytes -= item.byteCount }
         items.removeFirst(count)
         underWay = 0
+        strays = []
+    }
+
+    /// What was under way waits again, but for what is another's by now. At once: were it left until
+    /// the next batch, such a partition might be assigned here again, and its messages come twice.
+    private mutating func returnBatch() {
+        underWay = 0
+        guard !strays.isEmpty else { return }
+        let gone = strays
+        strays = []
+        removeWaiting(from: 0) { $0.place.map { gone.contains($0.partition) } ?? false }
     }
 
     private mutating func removeWaiting(from start: Int, where condition: (IntakeItem) -> Bool) {

@@ -16,7 +16,9 @@ public struct MappingCheck: Sendable {
 
     /// Creates a check of all sources that a configuration names.
     public init(_ configuration: Configuration) {
-        sources = configuration.redis.sources.map(Source.init)
+        sources =
+            configuration.kafka.sources.map(Source.init)
+            + configuration.redis.sources.map(Source.init)
     }
 
     /// Whether there is a source at all.
@@ -62,6 +64,14 @@ public struct MappingCheck: Sendable {
 }
 
 extension MappingCheck.Source {
+    init(_ source: KafkaSourceSettings) {
+        let topic = source.topics[0]
+        let name = "kafka:" + source.topics.joined(separator: ",")
+        self.init(name: name, mapping: source.mapping) { number in
+            (["topic": topic], "kafka:\(topic):0:\(number):0")
+        }
+    }
+
     init(_ source: RedisSourceSettings) {
         let stream = source.stream
         self.init(name: source.name, mapping: source.mapping) { number in

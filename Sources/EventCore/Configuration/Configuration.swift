@@ -82,6 +82,10 @@ public struct Configuration: Sendable {
     public var redisURL: RedisAddress?
     /// What comes from Redis.
     public var redis = RedisSettings()
+    /// Kafka's brokers, `HOST:PORT,…`; empty: none.
+    public var kafkaBrokers = ""
+    /// What comes from Kafka.
+    public var kafka = KafkaSettings()
     /// The least of what is logged.
     public var logLevel = LogLevel.info
     /// How it is logged.

@@ -153,6 +153,12 @@ extension Setting {
         .object("redis", \.redis, "what comes from Redis: docs/bridges.md") {
             value throws(SettingFault) in try RedisSettings(value)
         },
+        .text(
+            "kafka_brokers", \.kafkaBrokers, default: "",
+            "Kafka's brokers, HOST:PORT with commas between"),
+        .object("kafka", \.kafka, "what comes from Kafka: docs/bridges.md") {
+            value throws(SettingFault) in try KafkaSettings(value)
+        },
         .choice("log_level", \.logLevel, "the least of what is logged"),
         .choice("log_format", \.logFormat, "one line an entry, to standard error"),
     ]

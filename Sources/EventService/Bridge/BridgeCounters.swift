@@ -39,6 +39,12 @@ final class BridgeCounters: Sendable {
             ])
     }
 
+    /// The other side is there, or is not; returns whether that is news.
+    func note(isConnected: Bool) -> Bool {
+        let value = isConnected ? 1 : 0
+        return connected.exchange(value, ordering: .relaxed) != value
+    }
+
     /// Says what came of the bridge.
     func logEnd(to log: Log) {
         func text(_ counter: borrowing Atomic<Int>) -> String {

@@ -8,15 +8,43 @@ final class Bridges: Sendable {
 
     /// Starts a thread for each bridge that the settings name.
     init(_ configuration: Configuration, log: Log) throws {
-        let plans = Self.plans(configuration, log)
+        let plans = try Self.plans(configuration, log)
         counters = plans.map(\.counters)
         threads = try plans.map { plan throws(SystemError) in try BridgeThread(plan, log: log) }
     }
 
     private static func plans(
         _ configuration: Configuration, _ log: Log
-    ) -> [BridgePlan] {
-        guard let address = configuration.redisURL else { return [] }
+    ) throws(ConfigurationError) -> [BridgePlan] {
+        try kafkaPlans(configuration, log) + redisPlans(configuration, log)
+    }
+
+    private static func kafkaPlans(
+        _ configuration: Configuration, _ log: Log
+    ) throws(ConfigurationError) -> [BridgePlan] {
+        guard !configuration.kafka.sources.isEmpty else { return [] }
+        guard !configuration.kafkaBrokers.isEmpty else {
+            throw ConfigurationError("kafka: sources are set, but kafka_brokers is not")
+        }
+        let properties = try KafkaProperties(configuration)
+        try properties.check(configuration, log: log)
+        let counters = BridgeCounters(name: "kafka:\(configuration.kafka.group)")
+        return [
+            BridgePlan(counters: counters) { loop in
+                try KafkaSource(
+                    loop: loop, configuration: configuration, properties: properties,
+                    counters: counters, log: log)
+            }
+        ]
+    }
+
+    private static func redisPlans(
+        _ configuration: Configuration, _ log: Log
+    ) throws(ConfigurationError) -> [BridgePlan] {
+        guard !configuration.redis.sources.isEmpty else { return [] }
+        guard let address = configuration.redisURL else {
+            throw ConfigurationError("redis: sources are set, but redis_url is not")
+        }
         return configuration.redis.sources.map { source in
             let counters = BridgeCounters(name: source.name)
             return BridgePlan(counters: counters) { loop in

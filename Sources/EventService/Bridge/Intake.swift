@@ -12,6 +12,7 @@ final class Intake {
     private var failures = 0
     private var retryTimer: LoopTimer?
     private var isWaitingToRetry = false
+    private var questions: [(query: Query, completion: (borrowing Rows) -> Void)] = []
 
     /// A batch was committed: what it held may be acknowledged.
     var onCommitted: (_ receipts: [String], _ offsets: [IntakeBatch.Offset]) -> Void = { _, _ in }
@@ -19,8 +20,12 @@ final class Intake {
     var onSeek: (_ partition: PartitionName, _ offset: Int64?) -> Void = { _, _ in }
     /// There is room again after the queue was full.
     var onRoom: () -> Void = {}
-    /// The session is there, and may ask for more than batches.
-    var onUp: () -> Void = {}
+    /// A message became no event, for this reason; it is about to be kept.
+    var onDeadLetter: (_ letter: DeadLetter, _ partition: PartitionName?) -> Void = { _, _ in }
+    /// How many messages the source has not read yet, as far as it knows.
+    var unread = 0 {
+        didSet { noteLength() }
+    }
     private var wasFull = false
 
     /// - Parameter source: the name under which offsets are kept.
@@ -42,10 +47,7 @@ final class Intake {
                     SELECT * FROM event_service.take_in($1, $2, $3, $4)
                     """)
             ], log: log)
-        database.onUp = { [unowned self] in
-            onUp()
-            sendNext()
-        }
+        database.onUp = { [unowned self] in sendNext() }
         retryTimer = LoopTimer(loop) { [unowned self] _ in
             isWaitingToRetry = false
             sendNext()
@@ -69,15 +71,10 @@ final class Intake {
     /// Whether a batch is under way.
     var isUnderWay: Bool { queue.isUnderWay }
 
-    /// Whether the session can be asked something now.
-    var isIdle: Bool { database.isIdle }
-
-    /// Asks the session something else; it must be idle.
-    func run(_ query: Query, completion: @escaping (consuming QueryOutcome) -> Void) {
-        database.run(query) { [weak self] outcome in
-            completion(outcome)
-            self?.sendNext()
-        }
+    /// Asks the session something between two batches, again and again until there is an answer.
+    func ask(_ query: Query, completion: @escaping (borrowing Rows) -> Void) {
+        questions.append((query, completion))
+        sendNext()
     }
 
     /// A message was read. Several are sent together: call `flush()` behind the last.
@@ -85,7 +82,7 @@ final class Intake {
         counters.received.increase()
         switch item.content {
         case .event: break
-        case .deadLetter(let letter): deadLetter(letter)
+        case .deadLetter(let letter): deadLetter(letter, item.place?.partition)
         case .nothing: counters.dropped.increase()
         }
         queue.add(item)
@@ -109,13 +106,16 @@ final class Intake {
         sendNext()
     }
 
-    private func deadLetter(_ letter: DeadLetter) {
+    private func deadLetter(_ letter: DeadLetter, _ partition: PartitionName?) {
         counters.deadLettered.increase()
+        onDeadLetter(letter, partition)
         log.warning("bridge: dead letter", ["source": letter.source, "reason": letter.reason])
     }
 
     private func sendNext() {
-        guard !isWaitingToRetry, database.isIdle, let next = queue.nextBatch() else { return }
+        guard !isWaitingToRetry, database.isIdle else { return }
+        if let question = questions.first { return ask(question) }
+        guard let next = queue.nextBatch() else { return }
         batch = next
         let query = Query(
             "take in a batch", "SELECT * FROM event_service.take_in($1, $2, $3, $4)",
@@ -125,6 +125,20 @@ final class Intake {
             switch consume outcome {
             case .rows(let rows): returned(rows)
             case .failed(let error): failed(error)
+            }
+        }
+    }
+
+    private func ask(_ question: (query: Query, completion: (borrowing Rows) -> Void)) {
+        database.run(question.query) { [weak self] outcome in
+            guard let self else { return }
+            switch consume outcome {
+            case .rows(let rows):
+                failures = 0
+                questions.removeFirst()
+                question.completion(rows)
+                sendNext()
+            case .failed(let error): tryAgain(error)
             }
         }
     }
@@ -166,14 +180,22 @@ final class Intake {
     private func failed(_ error: DatabaseError) {
         counters.retried.increase()
         if error.isBadInput {
-            if let letter = queue.foundBad(reason: error.message) { deadLetter(letter) }
+            if let item = queue.foundBad(reason: error.message),
+                case .deadLetter(let letter) = item.content
+            {
+                deadLetter(letter, item.place?.partition)
+            }
             return sendNext()
         }
         queue.failed()
+        tryAgain(error)
+    }
+
+    private func tryAgain(_ error: DatabaseError) {
         failures += 1
         if !error.isConnectionLoss {
             log.warning(
-                "bridge: batch not taken in, trying again",
+                "bridge: database refuses, trying again",
                 ["bridge": counters.name, "error": error.description])
         }
         isWaitingToRetry = true
@@ -182,7 +204,7 @@ final class Intake {
     }
 
     private func noteLength() {
-        counters.lag.set(queue.count)
+        counters.lag.set(unread + queue.count)
     }
 }
 

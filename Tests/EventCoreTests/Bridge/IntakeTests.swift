@@ -153,6 +153,27 @@ import Testing
         #expect(queue.nextBatch()?.offsets.first?.expected == 5)
     }
 
+    @Test func `what was under way of a partition that went and came back is not there twice`() {
+        var queue = Self.queue()
+        queue.add(Self.item(0))
+        queue.add(Self.item(7, of: Self.others))
+        _ = queue.nextBatch()
+        queue.revoke(Self.tasks)
+        queue.failed()
+        queue.assign(Self.tasks, next: nil)
+        queue.add(Self.item(0))
+        #expect(Self.data(queue.nextBatch()) == "{\"7\",\"0\"}")
+    }
+
+    @Test func `what the database takes for bad is no dead letter where the partition went`() {
+        var queue = Self.queue()
+        queue.add(Self.item(0))
+        _ = queue.nextBatch()
+        queue.revoke(Self.tasks)
+        #expect(queue.foundBad(reason: "bad") == nil)
+        #expect(queue.isEmpty)
+    }
+
     @Test func `a batch whose answer was lost is not taken for another's work`() {
         var queue = Self.queue()
         queue.add(Self.item(0))

@@ -23,4 +23,12 @@ extension ServiceProcess {
         let file = try ConfigurationText(configuration)
         try self.init(database: database, ["--config", file.path] + arguments)
     }
+
+    /// Waits until this line stands on the page of metrics.
+    func waitForMetric(_ line: String) throws {
+        try eventually(line) {
+            try HTTPClient.get(opsPort, "/metrics").text.split(separator: "\n")
+                .contains(Substring(line)) ? true : nil
+        }
+    }
 }

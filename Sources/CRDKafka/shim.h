@@ -1,0 +1,4 @@
+#pragma once
+#pragma clang module import SwiftGlibc
+
+#include <librdkafka/rdkafka.h>

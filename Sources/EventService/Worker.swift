@@ -96,13 +96,15 @@ final class Worker {
         publicRouter = Router(server, listener: .publicListener)
         opsRouter = Router(server, listener: .opsListener)
         publicContext = HTTPConnection.Context(
-            loop: loop, configuration: configuration, handler: publicRouter, nextID: nextID,
+            loop: loop, configuration: configuration, handler: publicRouter, log: log,
+            nextID: nextID,
             onClose: { [unowned self] connection in
                 connections[connection.descriptor] = nil
                 connectionCount.leave()
             })
         opsContext = HTTPConnection.Context(
-            loop: loop, configuration: configuration, handler: opsRouter, nextID: nextID,
+            loop: loop, configuration: configuration, handler: opsRouter, log: log,
+            nextID: nextID,
             onClose: { [unowned self] in connections[$0.descriptor] = nil })
         reader = try MailboxReader(inbox.mailbox, on: loop) { [unowned self] in received($0) }
     }

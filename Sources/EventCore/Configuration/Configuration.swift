@@ -105,7 +105,7 @@ public enum AuthMode: String, Sendable, CaseIterable {
 
 /// How important a line of the log is: the setting `log_level`.
 public enum LogLevel: String, Sendable, CaseIterable, Comparable {
-    /// Every event.
+    /// All there is.
     case trace
     /// Every request.
     case debug

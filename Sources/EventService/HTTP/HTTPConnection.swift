@@ -88,6 +88,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         let headerTimeout: Duration
         let idleTimeout: Duration
         unowned let handler: any HTTPRequestHandler
+        let log: Log
         /// Names requests and connections.
         let nextID: () -> String
         /// Called once for each connection, when it is closed.
@@ -101,7 +102,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
 
         init(
             loop: EventLoop, configuration: Configuration, handler: any HTTPRequestHandler,
-            nextID: @escaping () -> String, onClose: @escaping (HTTPConnection) -> Void
+            log: Log, nextID: @escaping () -> String, onClose: @escaping (HTTPConnection) -> Void
         ) {
             self.loop = loop
             limits = HTTPRequestParser.Limits(
@@ -109,8 +110,21 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
             headerTimeout = configuration.headerTimeout
             idleTimeout = configuration.idleTimeout
             self.handler = handler
+            self.log = log
             self.nextID = nextID
             self.onClose = onClose
+        }
+
+        /// Counts an answer and logs it: by its route, for targets may hold what is secret.
+        fileprivate func answered(_ status: Int, _ exchange: HTTPExchange) {
+            counts.answer(exchange.routeName, status)
+            log.debug(
+                "http: answered",
+                [
+                    "request": exchange.requestID, "address": exchange.address,
+                    "method": exchange.request.method, "route": exchange.routeName,
+                    "status": String(status),
+                ])
         }
 
         /// The `Date` field of now, written once a second.
@@ -283,7 +297,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
 
     fileprivate func respond(_ response: HTTPResponse, to exchange: HTTPExchange) {
         guard case .handling(let current) = state, current === exchange else { return }
-        context.counts.answer(exchange.routeName, response.status)
+        context.answered(response.status, exchange)
         let keepsAlive = exchange.request.keepsAlive && !isPastCap && !peerHasEnded
         var bytes = response.with(exchange.commonFields).head(
             minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
@@ -299,6 +313,12 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         let requestID = context.nextID()
         context.counts.refuse(problem)
         context.counts.answer("none", problem.status)
+        context.log.debug(
+            "http: not a request",
+            [
+                "request": requestID, "address": address, "status": String(problem.status),
+                "problem": problem.kind,
+            ])
         let response = HTTPResponse.problem(problem, requestID: requestID)
             .with(context.handler.commonFields(origin: reading?.parser.origin))
         let head = response.head(
@@ -322,7 +342,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         let head = response.with(exchange.commonFields).head(
             minorVersion: exchange.request.minorVersion, requestID: exchange.requestID,
             date: context.date, length: nil, keepsAlive: exchange.request.minorVersion >= 1)
-        context.counts.answer(exchange.routeName, response.status)
+        context.answered(response.status, exchange)
         context.underWay -= 1
         state = .streaming(body)
         reading = nil

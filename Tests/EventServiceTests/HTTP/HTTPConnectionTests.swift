@@ -23,6 +23,7 @@ private final class ConnectionBench: HTTPRequestHandler {
         var number = 0
         let context = HTTPConnection.Context(
             loop: loop, configuration: configuration, handler: self,
+            log: Log(level: .error, format: .text),
             nextID: {
                 number += 1; return "id\(number)"
             }, onClose: { [unowned self] _ in isClosed = true })

@@ -1,4 +1,5 @@
 """The proxy in front, and the files for containers."""
+import json
 import os
 import pathlib
 import re
@@ -13,30 +14,33 @@ from servers import ROOT, Database, Service, free_port, until
 CONTAINERS = ROOT / "Config/docker"
 
 
-class Nginx:
-    """Debian's nginx with our configuration, on a port of its own and with a certificate of its own."""
+class Front:
+    """A proxy of Debian's with our configuration, on a port of its own and with a certificate of its own."""
 
     def __init__(self, service):
-        self.folder = tempfile.TemporaryDirectory(prefix="event-service-nginx-")
-        folder = pathlib.Path(self.folder.name)
-        folder.chmod(0o755)
-        self.certificate = folder / "certificate.pem"
+        self.directory = tempfile.TemporaryDirectory(prefix="event-service-proxy-")
+        self.folder = pathlib.Path(self.directory.name)
+        self.folder.chmod(0o755)
+        self.certificate = self.folder / "certificate.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                        "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", self.certificate],
+                        "-addext", "subjectAltName=DNS:localhost", "-keyout", self.folder / "key.pem", "-out", self.certificate],
                        check=True, capture_output=True)
         self.port = free_port()
-        text = (ROOT / "Config/proxies/nginx.conf").read_text()
-        for ours, test in [("127.0.0.1:8080", f"127.0.0.1:{service.port}"), ("listen 443", f"listen 127.0.0.1:{self.port}"),
-                           ("events.example;", "localhost;"), ("/etc/ssl/certs/events.example.pem", str(self.certificate)),
-                           ("/etc/ssl/private/events.example.key", str(folder / "key.pem"))]:
+        self.process = subprocess.Popen(self.prepare(service))
+        until("the proxy serves", lambda: self.curl("/readyz").returncode == 0)
+
+    def prepare(self, service):
+        """Writes the configuration; the command that starts the proxy."""
+        raise NotImplementedError
+
+    @staticmethod
+    def configuration(name, *changes):
+        """A file of ours with other ports and names."""
+        text = (ROOT / "Config/proxies" / name).read_text()
+        for ours, test in changes:
             assert ours in text, ours
-            text = text.replace(ours, test)
-        (folder / "nginx.conf").write_text(
-            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n"
-            f"events {{}}\nhttp {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
-            f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{text}}}\n")
-        self.process = subprocess.Popen(["/usr/sbin/nginx", "-c", folder / "nginx.conf", "-e", folder / "error.log"])
-        until("nginx serves", lambda: self.curl("/readyz").returncode == 0)
+            text = text.replace(ours, str(test))
+        return text
 
     def command(self, *paths_and_options):
         return ["curl", "-sS", "--http2", "--cacert", str(self.certificate), *(
@@ -48,22 +52,53 @@ class Nginx:
     def close(self):
         self.process.terminate()
         self.process.wait()
-        self.folder.cleanup()
+        self.directory.cleanup()
 
 
-class Proxy(unittest.TestCase):
+class Nginx(Front):
+    def prepare(self, service):
+        text = self.configuration(
+            "nginx.conf", ("127.0.0.1:8080", f"127.0.0.1:{service.port}"), ("listen 443", f"listen 127.0.0.1:{self.port}"),
+            ("events.example;", "localhost;"), ("/etc/ssl/certs/events.example.pem", self.certificate),
+            ("/etc/ssl/private/events.example.key", self.folder / "key.pem"))
+        file = self.folder / "nginx.conf"
+        file.write_text(
+            f"daemon off; master_process off; pid {self.folder}/pid; error_log {self.folder}/error.log;\n"
+            f"events {{}}\nhttp {{ access_log off; client_body_temp_path {self.folder}/body; proxy_temp_path {self.folder}/proxy;\n"
+            f"fastcgi_temp_path {self.folder}/f; uwsgi_temp_path {self.folder}/u; scgi_temp_path {self.folder}/s;\n{text}}}\n")
+        return ["/usr/sbin/nginx", "-c", file, "-e", self.folder / "error.log"]
+
+
+class HAProxy(Front):
+    def prepare(self, service):
+        # One file with both, as HAProxy has it.
+        pair = self.folder / "pair.pem"
+        pair.write_text(self.certificate.read_text() + (self.folder / "key.pem").read_text())
+        file = self.folder / "haproxy.cfg"
+        file.write_text(self.configuration(
+            "haproxy.cfg", ("127.0.0.1:8080", f"127.0.0.1:{service.port}"), ("bind :443", f"bind 127.0.0.1:{self.port}"),
+            ("/etc/haproxy/certs/events.example.pem", pair)))
+        subprocess.run(["/usr/sbin/haproxy", "-c", "-q", "-f", file], check=True)
+        return ["/usr/sbin/haproxy", "-db", "-q", "-f", file]
+
+
+class Proxied:
+    """What holds behind any proxy."""
+
+    front = Front
+
     @classmethod
     def setUpClass(cls):
         cls.database = Database()
         cls.service = Service(cls.database, "--heartbeat", "500ms", "--trusted-proxies", "127.0.0.1")
         cls.addClassCleanup(cls.service.close)
-        cls.nginx = Nginx(cls.service)
-        cls.addClassCleanup(cls.nginx.close)
+        cls.proxy = cls.front(cls.service)
+        cls.addClassCleanup(cls.proxy.close)
 
     def test_a_stream_comes_through_tls_and_http2_as_events_happen(self):
         with tempfile.TemporaryFile("w+") as output:
             client = subprocess.Popen(
-                self.nginx.command("-N", "-i", "/api/v1/events/stream?context=proxy"), stdout=output)
+                self.proxy.command("-N", "-i", "/api/v1/events/stream?context=proxy"), stdout=output)
 
             def text():
                 return os.pread(output.fileno(), 1 << 20, 0).decode()
@@ -80,19 +115,27 @@ class Proxy(unittest.TestCase):
                 client.wait()
 
     def test_other_requests_come_through_too(self):
-        published = self.nginx.curl("/api/v1/events", "-H", "Content-Type: application/json", "-d",
+        published = self.proxy.curl("/api/v1/events", "-H", "Content-Type: application/json", "-d",
                                     '{"type":"note.added","audience":["*"],"data":{"text":"through the proxy"}}')
         self.assertIn("event_id", published.stdout)
         until("it is in the history", lambda: "through the proxy" in
-              self.nginx.curl("/api/v1/events/history?since=earliest").stdout)
-        self.assertIn("<title>", self.nginx.curl("/").stdout)
+              self.proxy.curl("/api/v1/events/history?since=earliest").stdout)
+        self.assertIn("<title>", self.proxy.curl("/").stdout)
 
     def test_the_service_sees_the_address_of_the_client_not_what_the_client_says(self):
         opened = self.service.opened()
-        subprocess.run(self.nginx.command("-N", "-m", "2", "-H", "X-Forwarded-For: 203.0.113.9", "/api/v1/events/stream"),
+        subprocess.run(self.proxy.command("-N", "-m", "2", "-H", "X-Forwarded-For: 203.0.113.9", "/api/v1/events/stream"),
                        capture_output=True)
         until("the stream was opened", lambda: self.service.opened() > opened)
         self.assertNotIn("203.0.113.9", self.service.text())
+
+
+class BehindNginx(Proxied, unittest.TestCase):
+    front = Nginx
+
+
+class BehindHAProxy(Proxied, unittest.TestCase):
+    front = HAProxy
 
 
 class Containers(unittest.TestCase):
@@ -107,9 +150,29 @@ class Containers(unittest.TestCase):
                 self.assertTrue((CONTAINERS / volume.split(":")[0]).exists(), volume)
             for other in service.get("depends_on", []):
                 self.assertIn(other, services)
+            # The image's ENTRYPOINT is the program: what stands here is one of its subcommands.
+            for word in service.get("command", []):
+                self.assertIn(f"\n  {word} ", self.help())
             if "build" in service:
                 self.assertEqual((CONTAINERS / service["build"]["context"]).resolve(), ROOT)
                 self.assertTrue((ROOT / service["build"]["dockerfile"]).exists())
+
+    @staticmethod
+    def help():
+        return subprocess.check_output([ROOT / ".build/release/event-service", "--help"], text=True)
+
+    def test_the_image_takes_what_the_package_is(self):
+        text = (CONTAINERS / "Dockerfile").read_text()
+        (source,) = re.findall(r"^COPY (\S+) ", text, re.M)
+        self.assertTrue(pathlib.PurePath(".local/package/event-service_1.2.3_amd64.deb").match(source))
+        self.assertIn(".local/package/", (ROOT / "dev/package").read_text())
+        # It is for the release on which the package is built and installed in a test.
+        self.assertIn("FROM debian:12", text)
+        self.assertIn(re.search(r"^USER (\S+)$", text, re.M)[1], (ROOT / "Config/debian/postinst").read_text())
+        (entry,) = re.findall(r"^ENTRYPOINT (.*)$", text, re.M)
+        (command,) = re.findall(r"^CMD (.*)$", text, re.M)
+        self.assertEqual(json.loads(entry), ["event-service"])
+        self.assertIn(f"\n  {json.loads(command)[0]} ", self.help())
 
     def test_the_image_sets_only_settings_that_exist(self):
         text = (CONTAINERS / "Dockerfile").read_text() + (CONTAINERS / "compose.yml").read_text()

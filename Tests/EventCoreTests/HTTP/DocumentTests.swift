@@ -30,6 +30,26 @@ import Testing
         }
     }
 
+    @Test func `the guide has a section for each path and method, and for no other`() throws {
+        let paths = try #require(
+            try Self.document("documents/openapi")["paths"] as? [String: [String: Any]])
+        let documented = Set(
+            paths.flatMap { path, operations in
+                operations.keys.map {
+                    "\($0.uppercased()) \(path.replacing("{id}", with: "ID"))"
+                }
+            })
+        let headings = try Repository.text("docs/http.md").split(separator: "\n")
+            .filter { $0.hasPrefix("## GET ") || $0.hasPrefix("## POST ") }
+        let sections = headings.flatMap { heading in
+            let words = heading.dropFirst("## ".count).split(separator: " ", maxSplits: 1)
+            return words[1].split(separator: ", ").map { "\(words[0]) \($0)" }
+        }
+        #expect(
+            Set(sections).symmetricDifference(documented)
+                == ["GET /openapi.json", "GET /asyncapi.json"])
+    }
+
     @Test func `its bounds and choices are those of the code`() throws {
         let document = try Self.document("documents/openapi")
         func value(_ path: String...) -> Any? {

@@ -1,4 +1,4 @@
--- 0006  Bridges: events from other systems, and dead letters
+-- 0006  Bridges: events from and to other systems, and dead letters
 --
 -- A batch of messages from outside is one call of take_in(), and so one transaction: the events, the
 -- deduplication keys, the messages that could not be mapped, and where to go on reading. What was
@@ -9,8 +9,8 @@
 -- partition to stand, and is refused as a whole where it stands elsewhere: no message is taken twice,
 -- however late the second comes, and none is left out.
 --
---   source ──take_in()──▶ inbox
---               └──▶ bridge_offset, dead_letters
+--   source ──take_in()──▶ inbox ──▶ log ──sink_page()──▶ sink
+--               └──▶ bridge_offset, dead_letters   └──▶ bridge_position
 
 BEGIN;
 SELECT pg_advisory_xact_lock(1163284052, 4);
@@ -18,7 +18,10 @@ SET LOCAL client_min_messages = warning;
 SET LOCAL ROLE event_service_owner;
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- Messages that became no event. Kept for 30 days.
+-- Advisory locks, class 'EVNU' (1163284053): one for each bridge that one node at a time may run, by the
+-- hash of its name: exclusive, for the session.
+
+-- Messages that became no event, and events that could not be sent. Kept for 30 days.
 CREATE TABLE IF NOT EXISTS event_service.dead_letters (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- Where it came from, such as kafka:TOPIC:PARTITION:OFFSET.
@@ -40,6 +43,13 @@ CREATE TABLE IF NOT EXISTS event_service.bridge_offset (
     -- one, whose offsets it gives again.
     stamp       bigint NOT NULL,
     PRIMARY KEY (source, topic, partition)
+);
+
+-- Up to where a sink has sent.
+CREATE TABLE IF NOT EXISTS event_service.bridge_position (
+    sink     text PRIMARY KEY,
+    position bigint      NOT NULL,
+    at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Takes in a batch: `events` (type, key, audience, dedup_key), `dead` (source, reason, message) and
@@ -150,8 +160,46 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM event_service.bridge_offset b WHERE b.source = taken_offsets.source
 $$;
 
+-- Whether this session now runs the bridge of this name. It does until the session ends.
+CREATE OR REPLACE FUNCTION event_service.claim_bridge(name text) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_try_advisory_lock(1163284053, hashtext(name))
+$$;
+
+-- Up to where a sink has sent. A new one begins with what is sequenced from now on.
+CREATE OR REPLACE FUNCTION event_service.sink_position(sink text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    head  bigint := (SELECT t.last_position FROM event_service.tick t ORDER BY t.tick DESC LIMIT 1);
+    found bigint;
+BEGIN
+    INSERT INTO event_service.bridge_position AS p (sink, position) VALUES (sink, head)
+    ON CONFLICT ON CONSTRAINT bridge_position_pkey DO NOTHING;
+    SELECT p.position INTO found FROM event_service.bridge_position p WHERE p.sink = sink_position.sink;
+    -- Ahead of the log: the positions came from elsewhere than the log did.
+    RETURN least(found, head);
+END $$;
+
+-- Notes that a sink has sent everything up to `reached` (NULL: nothing to note), and returns the next
+-- page of the log behind `after`, as replay() does.
+CREATE OR REPLACE FUNCTION event_service.sink_page(
+    sink text, reached bigint, after bigint, types text[], max_rows int DEFAULT 1000, max_bytes bigint DEFAULT 8388608)
+RETURNS TABLE (head bigint, floor bigint, scanned bigint, "position" bigint, event_id bigint,
+               at timestamptz, bytes int, op "char", conflate boolean, type text, key text,
+               audience text[], hidden_from text[], data json, traceparent text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE event_service.bridge_position p SET position = reached, at = clock_timestamp()
+    WHERE p.sink = sink_page.sink AND p.position <> reached;
+    RETURN QUERY SELECT * FROM event_service.replay(after, max_rows, NULL, types, NULL, max_bytes);
+END $$;
+
 GRANT SELECT ON event_service.dead_letters TO event_service_admin;
-GRANT EXECUTE ON FUNCTION event_service.take_in(json, text[], json, json), event_service.taken_offsets(text)
+GRANT EXECUTE ON FUNCTION
+    event_service.take_in(json, text[], json, json), event_service.taken_offsets(text), event_service.claim_bridge(text),
+    event_service.sink_position(text), event_service.sink_page(text, bigint, bigint, text[], int, bigint)
     TO event_service_runtime;
 
 INSERT INTO event_service.migrations (name) VALUES ('0006_bridges.sql') ON CONFLICT DO NOTHING;

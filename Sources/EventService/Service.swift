@@ -58,7 +58,7 @@ final class Service {
         let inboxes = try (0..<Self.workerCount(configuration)).map { _ in try WorkerInbox() }
         self.inboxes = inboxes
         // What is wrong in their settings is said before anything else is.
-        let bridges = try Bridges(configuration, log: log)
+        let bridges = try Bridges(configuration, inboxes: inboxes, log: log)
         self.bridges = bridges
         let access = AccessState(configuration)
         let clock = DatabaseClock()

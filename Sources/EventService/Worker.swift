@@ -123,8 +123,11 @@ final class Worker {
                 FileDescriptor(owning: descriptor), address: address, by: listener,
                 isPastCap: isPastCap)
         case .block(let block):
-            inbox.taken(block)
+            inbox.taken(block.byteCount)
             if server.hub.receive(block, now: loop.now) { written(block) }
+        case .ephemeral(let block):
+            inbox.taken(block.byteCount)
+            server.hub.receive(block, now: loop.now)
         case .log(let bounds, let fork):
             server.hub.logIs(bounds, fork: fork, now: loop.now)
         case .health(let reasons):

@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(216);
+SELECT plan(224);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -82,6 +82,9 @@ INSERT INTO expected_function VALUES
 ('check_sessions(text,text[],text[],text[])', 'invoker', 'runtime'),
 ('take_in(json,text[],json,json)', 'definer', 'runtime'),
 ('taken_offsets(text)', 'definer', 'runtime'),
+('claim_bridge(text)', 'definer', 'runtime'),
+('sink_position(text)', 'definer', 'runtime'),
+('sink_page(text,bigint,bigint,text[],integer,bigint)', 'definer', 'runtime'),
 -- for our own functions
 ('partition_size()', 'invoker', '-'),
 ('wake()', 'invoker', '-'),
@@ -125,7 +128,7 @@ INSERT INTO expected_relation VALUES
 ('inbox', 'r', '-'), ('inbox_event_id_seq', 'S', '-'), ('log', 'p', '-'), ('log_p0', 'r', '-'), ('log_p1', 'r', '-'),
 ('tick', 'r', '-'), ('epoch', 'r', '-'), ('floor', 'r', '-'), ('published_key', 'r', '-'),
 ('revocation', 'r', '-'), ('ticket', 'r', '-'),
-('dead_letters', 'r', 'admin'), ('dead_letters_id_seq', 'S', '-'), ('bridge_offset', 'r', '-');
+('dead_letters', 'r', 'admin'), ('dead_letters_id_seq', 'S', '-'), ('bridge_offset', 'r', '-'), ('bridge_position', 'r', '-');
 CREATE VIEW present_relation AS
 SELECT c.relname AS name, c.relkind AS kind, holders(c.relacl, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner, 'SELECT') AS readers,
        (SELECT string_agg(DISTINCT privilege_type || ' to ' || grantee::regrole, ', ') FROM aclexplode(c.relacl)
@@ -181,6 +184,10 @@ INSERT INTO expected_action VALUES
 ('INSERT INTO event_service.revocation (user_id) VALUES (''ann'')',      'x', '',  '',  '',  ''),
 ('SELECT event_service.take_in(''[]'', ''{}'', ''[]'', ''[]'')',           'x', '',  '',  'x', ''),
 ('SELECT event_service.taken_offsets(''g'')',                            'x', '',  '',  'x', ''),
+('SELECT event_service.claim_bridge(''b'' || pg_backend_pid())',         'x', '',  '',  'x', ''),
+('SELECT event_service.sink_position(''s'')',                            'x', '',  '',  'x', ''),
+('SELECT event_service.sink_page(''s'', NULL, 0, NULL)',                 'x', '',  '',  'x', ''),
+('UPDATE event_service.bridge_position SET position = 0',                'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.dead_letters',                             'x', 'x', '',  '',  ''),
 ('DELETE FROM event_service.dead_letters',                               'x', '',  '',  '',  ''),
 ('SELECT * FROM event_service.bridge_offset',                            'x', '',  '',  '',  ''),

@@ -1,6 +1,7 @@
--- Bridges: batches that are taken in once, partitions that stand elsewhere, and dead letters.
+-- Bridges: batches that are taken in once, partitions that stand elsewhere, dead letters, positions of
+-- sinks, and the locks by which one node at a time runs a bridge.
 \ir support/helpers.sql
-SELECT plan(52);
+SELECT plan(61);
 
 -- A batch of events, all alike but for key and number.
 CREATE FUNCTION batch(VARIADIC keys text[]) RETURNS json LANGUAGE sql AS $$
@@ -125,6 +126,30 @@ SELECT is((SELECT (source, reason, message, at > now() - interval '1 minute')::t
 UPDATE event_service.dead_letters SET at = now() - interval '31 days';
 SELECT take('[]', '{}', dead => '[{"source": "s", "reason": "r", "message": "new"}]') \g /dev/null
 SELECT is((SELECT string_agg(message, ' ') FROM event_service.dead_letters), 'new', 'for thirty days');
+
+-- Sinks ---------------------------------------------------------------------------------------------
+
+:advance
+SELECT is(event_service.sink_position('s'), (SELECT max(position) FROM event_service.log), 'a new sink begins at the head');
+SELECT add('one'), add('two') \g /dev/null
+:advance
+SELECT is((SELECT string_agg(key, ' ' ORDER BY position) FROM event_service.sink_page('s', NULL, event_service.sink_position('s'), NULL)), 'one two', 'and reads on from there');
+SELECT is((SELECT count(*) FROM event_service.sink_page('s', (SELECT max(position) - 1 FROM event_service.log), (SELECT max(position) FROM event_service.log), NULL) WHERE position IS NOT NULL),
+    0::bigint, 'a page may be empty');
+SELECT is(event_service.sink_position('s'), (SELECT max(position) - 1 FROM event_service.log), 'and notes how far was sent');
+UPDATE event_service.bridge_position SET position = 1000000;
+SELECT is(event_service.sink_position('s'), (SELECT max(position) FROM event_service.log), 'ahead of the log, it goes on at the head');
+SELECT add('three') \g /dev/null
+:advance
+SELECT is((SELECT string_agg(key, ' ') FROM event_service.sink_page('s', NULL, 0, '{no.\%}')), NULL, 'types narrow the page');
+
+-- One node at a time --------------------------------------------------------------------------------
+
+SELECT is(ask('one', $$SELECT event_service.claim_bridge('b')::text$$), 'true', 'the first has it');
+SELECT is(ask('two', $$SELECT event_service.claim_bridge('b')::text$$), 'false', 'the second has not');
+SELECT close_session('one') \g /dev/null
+SELECT ok(comes_true($$ask('two', 'SELECT event_service.claim_bridge(''b'')::text')::boolean$$), 'until the first is gone');
+SELECT close_session('two') \g /dev/null
 
 SELECT is(:'LAST_ERROR_MESSAGE'::text, '', 'no statement of this file failed');
 SELECT * FROM finish();

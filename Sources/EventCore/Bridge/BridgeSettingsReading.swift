@@ -1,7 +1,7 @@
 // Reads the setting `redis`. What is wrong is said with the path to it, before anything is started.
 
 extension RedisSettings {
-    private static let members = ["timeout", "sources"]
+    private static let members = ["timeout", "sources", "sinks"]
 
     init(_ value: SettingValue) throws(SettingFault) {
         let reader = try SettingReader(value, at: "redis", members: Self.members)
@@ -14,37 +14,120 @@ extension RedisSettings {
         for source in try reader.objects("sources", members: RedisSourceSettings.members) {
             sources.append(try RedisSourceSettings(source, after: sources))
         }
+        for sink in try reader.objects("sinks", members: RedisSinkSettings.members) {
+            sinks.append(try RedisSinkSettings(sink, after: sinks, sources: sources))
+        }
     }
 }
 
 extension RedisSourceSettings {
     fileprivate static let members =
-        ["name", "stream", "group", "field", "durable"] + SourceMapping.members
+        ["name", "channels", "stream", "group", "field", "durable"] + SourceMapping.members
 
     fileprivate init(
         _ reader: SettingReader, after others: [RedisSourceSettings]
     ) throws(SettingFault) {
-        let allowed = "the name of a stream"
-        guard let stream = try reader.text("stream", allowed: allowed) else {
-            throw reader.fault("stream", allowed: allowed)
+        isDurable = try reader.boolean("durable") ?? true
+        let channels = try reader.texts("channels", allowed: "a list of channels or patterns")
+        let stream = try reader.text("stream", allowed: "the name of a stream")
+        switch (channels, stream) {
+        case (let channels?, nil):
+            for member in ["group", "field"] where reader.has(member) {
+                throw SettingFault(reader.path(of: member), "only a source with a stream has one")
+            }
+            origin = .channels(channels)
+        case (nil, let stream?):
+            guard isDurable else {
+                throw reader.fault(
+                    "durable",
+                    allowed:
+                        "true: an entry goes to one node of the group, so only the log can bring"
+                        + " it to all; ephemeral events come by channels")
+            }
+            origin = .stream(
+                RedisStreamSettings(
+                    name: stream, group: try reader.text("group") ?? "event-service",
+                    field: try reader.text("field") ?? "json"))
+        case (nil, nil), (_?, _?):
+            throw SettingFault(reader.path, "needed is either channels or a stream")
         }
-        guard try reader.boolean("durable") ?? true else {
-            throw reader.fault(
-                "durable",
-                allowed: "true: an entry goes to one node of the group, so only the log can bring"
-                    + " it to all")
+        let names = if stream == nil { ["channel"] } else { ["stream", "entry"] }
+        mapping = try SourceMapping(reader, names: names)
+        if !isDurable, reader.has("dedup_key") {
+            throw SettingFault(
+                reader.path(of: "dedup_key"), "an event that is not durable has none")
         }
-        self.stream = stream
-        group = try reader.text("group") ?? "event-service"
-        field = try reader.text("field") ?? "json"
-        mapping = try SourceMapping(reader, names: ["stream", "entry"])
-        name = try reader.bridgeName(default: "redis:\(stream)", others: others.map(\.name))
+        name = try reader.bridgeName(
+            default: "redis:" + (stream ?? (channels ?? []).joined(separator: ",")),
+            others: others.map(\.name))
+    }
+}
+
+extension RedisSinkSettings {
+    fileprivate static let members = ["name", "channel", "stream", "maxlen", "types"]
+
+    fileprivate init(
+        _ reader: SettingReader, after others: [RedisSinkSettings],
+        sources: [RedisSourceSettings]
+    ) throws(SettingFault) {
+        let channel = try reader.template("channel", names: SinkEvent.names)
+        let stream = try reader.template("stream", names: SinkEvent.names)
+        let length = try reader.integer("maxlen", 1...1_000_000_000)
+        switch (channel, stream) {
+        case (let channel?, nil):
+            guard length == nil else {
+                throw SettingFault(reader.path(of: "maxlen"), "only a sink with a stream has one")
+            }
+            target = .channel(channel)
+        case (nil, let stream?):
+            guard let length else {
+                throw reader.fault("maxlen", allowed: "the number of entries that are kept")
+            }
+            target = .stream(stream, maximumLength: length)
+        case (nil, nil), (_?, _?):
+            throw SettingFault(reader.path, "needed is either a channel or a stream")
+        }
+        for source in sources where source.reads(channel: channel?.constant, stream?.constant) {
+            throw SettingFault(
+                reader.path,
+                "what it writes is also read by a source: events would go round for ever")
+        }
+        types = try reader.typePatterns("types")
+        let target = channel.map { "channel:\($0.text)" } ?? "stream:\(stream?.text ?? "")"
+        name = try reader.bridgeName(default: "redis:" + target, others: others.map(\.name))
+    }
+}
+
+extension RedisSourceSettings {
+    fileprivate func reads(channel: String?, _ stream: String?) -> Bool {
+        switch origin {
+        case .channels(let channels): channel.map(channels.contains) ?? false
+        case .stream(let source): stream == source.name
+        }
     }
 }
 
 extension SettingReader {
+    func typePatterns(_ name: String) throws(SettingFault) -> [TypePattern] {
+        let allowed = "a list of types, a trailing * allowed, such as [\"task.*\"]"
+        let texts = try texts(name, allowed: allowed) ?? []
+        let patterns = texts.compactMap { TypePattern($0) }
+        guard patterns.count == texts.count, !patterns.isEmpty else {
+            throw fault(name, allowed: allowed)
+        }
+        return patterns
+    }
+
+    func choice<Value: RawRepresentable & CaseIterable>(
+        _ name: String
+    ) throws(SettingFault) -> Value? where Value.RawValue == String {
+        try parsed(name, allowed: Value.allCases.map(\.rawValue).joined(separator: ", ")) {
+            Value(rawValue: $0)
+        }
+    }
+
     /// What tells one bridge from another: given, or by default what it reads or writes.
-    fileprivate func bridgeName(
+    func bridgeName(
         default text: String, others: [String]
     ) throws(SettingFault) -> String {
         let name = try parsed("name", allowed: "a text of at most 200 bytes") {

@@ -179,6 +179,13 @@ public struct IntakeQueue: Sendable {
         bytes += item.byteCount
     }
 
+    /// Whoever hears the same takes it in: what is not under way is dropped. Returns how much that was.
+    public mutating func dropWaiting() -> Int {
+        let count = items.count - underWay
+        removeWaiting(from: underWay) { _ in true }
+        return count
+    }
+
     /// The next batch; `nil` if nothing waits, or one is under way.
     public mutating func nextBatch() -> IntakeBatch? {
         guard underWay == 0 else { return nil }

@@ -1,4 +1,4 @@
-/// The setting `kafka`: what comes from Kafka.
+/// The setting `kafka`: what comes from Kafka, and what goes there.
 public struct KafkaSettings: Sendable, Equatable {
     /// The consumer group of all sources.
     public var group = "event-service"
@@ -6,6 +6,8 @@ public struct KafkaSettings: Sendable, Equatable {
     public var properties: [Property] = []
     /// What is read.
     public var sources: [KafkaSourceSettings] = []
+    /// What is written.
+    public var sinks: [KafkaSinkSettings] = []
 
     /// Creates settings by which nothing is done.
     public init() {}
@@ -44,10 +46,44 @@ public struct KafkaSourceSettings: Sendable, Equatable {
     }
 }
 
+/// One element of `kafka.sinks`.
+public struct KafkaSinkSettings: Sendable, Equatable {
+    /// By this its position is kept.
+    public var name: String
+    /// The topic of each event.
+    public var topic: BridgeTemplate
+    /// Which events.
+    public var types: [TypePattern]
+    /// How they are written.
+    public var format: Format
+    /// CloudEvents' `source`.
+    public var source: String
+
+    /// How an event is written.
+    public enum Format: String, Sendable, CaseIterable {
+        /// The event's JSON, as history has it.
+        case json
+        /// CloudEvents 1.0 in binary mode: attributes as headers, the data as the value.
+        case cloudevents
+    }
+
+    /// Creates the settings of a sink.
+    public init(
+        name: String, topic: BridgeTemplate, types: [TypePattern], format: Format = .json,
+        source: String = "event-service"
+    ) {
+        self.name = name
+        self.topic = topic
+        self.types = types
+        self.format = format
+        self.source = source
+    }
+}
+
 // Reading. What is wrong is said with the path to it, before anything is started.
 
 extension KafkaSettings {
-    private static let members = ["group", "properties", "sources"]
+    private static let members = ["group", "properties", "sources", "sinks"]
 
     init(_ value: SettingValue) throws(SettingFault) {
         let reader = try SettingReader(value, at: "kafka", members: Self.members)
@@ -64,6 +100,17 @@ extension KafkaSettings {
             throw SettingFault(
                 "kafka.sources[\(index)].dead_letter_topic",
                 "\"\(topic)\" is also read by a source: dead letters would go round for ever")
+        }
+        for sink in try reader.objects("sinks", members: KafkaSinkSettings.members) {
+            let settings = try KafkaSinkSettings(sink, after: sinks)
+            if let topic = settings.topic.constant,
+                sources.contains(where: { $0.topics.contains(topic) })
+            {
+                throw SettingFault(
+                    sink.path(of: "topic"),
+                    "\"\(topic)\" is also read by a source: events would go round for ever")
+            }
+            sinks.append(settings)
         }
     }
 
@@ -133,6 +180,25 @@ extension KafkaSourceSettings {
             known.append(topic)
         }
         return topics
+    }
+}
+
+extension KafkaSinkSettings {
+    fileprivate static let members = ["name", "topic", "types", "format", "source"]
+
+    fileprivate init(
+        _ reader: SettingReader, after others: [KafkaSinkSettings]
+    ) throws(SettingFault) {
+        let allowed = "the name of a topic, such as \"events\" or \"events.{topic}\""
+        guard let topic = try reader.template("topic", names: SinkEvent.names),
+            topic.constant.map(KafkaTopic.isName) ?? true
+        else { throw reader.fault("topic", allowed: allowed) }
+        self.topic = topic
+        types = try reader.typePatterns("types")
+        format = try reader.choice("format") ?? .json
+        source = try reader.text("source") ?? "event-service"
+        name = try reader.bridgeName(
+            default: "kafka:\(topic.text)", others: others.map(\.name))
     }
 }
 

@@ -73,9 +73,16 @@ extension MappingCheck.Source {
     }
 
     init(_ source: RedisSourceSettings) {
-        let stream = source.stream
-        self.init(name: source.name, mapping: source.mapping) { number in
-            (["stream": stream, "entry": "0-\(number)"], "redis:\(stream):0-\(number)")
+        switch source.origin {
+        case .stream(let stream):
+            let stream = stream.name
+            self.init(name: source.name, mapping: source.mapping) { number in
+                (["stream": stream, "entry": "0-\(number)"], "redis:\(stream):0-\(number)")
+            }
+        case .channels(let channels):
+            self.init(name: source.name, mapping: source.mapping) { _ in
+                (["channel": channels[0]], nil)
+            }
         }
     }
 }

@@ -150,13 +150,13 @@ extension Setting {
             allowed: "redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], or unix://PATH",
             "the Redis server of bridges; no TLS: see docs/bridges.md"
         ) { $0.single.flatMap { RedisAddress($0) } },
-        .object("redis", \.redis, "what comes from Redis: docs/bridges.md") {
+        .object("redis", \.redis, "what comes from Redis, and what goes there: docs/bridges.md") {
             value throws(SettingFault) in try RedisSettings(value)
         },
         .text(
             "kafka_brokers", \.kafkaBrokers, default: "",
             "Kafka's brokers, HOST:PORT with commas between"),
-        .object("kafka", \.kafka, "what comes from Kafka: docs/bridges.md") {
+        .object("kafka", \.kafka, "what comes from Kafka, and what goes there: docs/bridges.md") {
             value throws(SettingFault) in try KafkaSettings(value)
         },
         .choice("log_level", \.logLevel, "the least of what is logged"),

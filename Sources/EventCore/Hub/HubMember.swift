@@ -41,6 +41,11 @@ open class HubMember {
     /// hub before the block has ended.
     open func deliver(_ frame: EncodedFrame, of block: FrameBlock) {}
 
+    /// An event without a position, that the member sees; who cannot take it now never gets it.
+    open func deliverEphemeral(
+        _ frame: EphemeralBlock.Frame, of block: EphemeralBlock, now: MonotonicTime
+    ) {}
+
     /// All events of a block were delivered that brought this member any.
     open func blockEnded(_ block: FrameBlock, now: MonotonicTime) {}
 

@@ -140,6 +140,16 @@ public final class HubShard {
         return isSeen
     }
 
+    /// Delivers events that have no place in the log, to who is live.
+    public func receive(_ block: EphemeralBlock, now: MonotonicTime) {
+        for frame in block.frames {
+            index.forEach(concernedBy: frame.envelope.audience) { member in
+                guard member.membership != nil, member.admitsReached(frame.envelope) else { return }
+                member.deliverEphemeral(frame, of: block, now: now)
+            }
+        }
+    }
+
     /// The node attached, or the bounds of the log moved.
     ///
     /// - Parameter fork: the first position that may hold another event than before, if one may.

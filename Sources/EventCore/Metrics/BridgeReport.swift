@@ -17,6 +17,8 @@ public struct BridgeReport: Sendable {
         case received = "received_total"
         /// Events that they became.
         case added = "added_total"
+        /// Events that went out.
+        case sent = "sent_total"
         /// Messages that the settings leave out.
         case dropped = "dropped_total"
         /// Batches that were sent again.
@@ -29,6 +31,8 @@ public struct BridgeReport: Sendable {
         case lag
         /// 1 while the other side is there, else 0.
         case connected
+        /// 1 while this node does the work, else 0.
+        case active
 
         fileprivate var metric: Metric {
             let (kind, help) = kindAndHelp
@@ -39,6 +43,7 @@ public struct BridgeReport: Sendable {
             switch self {
             case .received: (.counter, "Messages that came in.")
             case .added: (.counter, "Events that they became; a repeat becomes none.")
+            case .sent: (.counter, "Events that went out; what was sent again counts again.")
             case .dropped: (.counter, "Messages that the settings leave out.")
             case .retried: (.counter, "Batches that were sent again.")
             case .deadLettered: (.counter, "Messages that could not become an event.")
@@ -46,6 +51,7 @@ public struct BridgeReport: Sendable {
                 (.counter, "Times that something may have been missed of which nobody can know.")
             case .lag: (.gauge, "What is still to be done: messages, or positions.")
             case .connected: (.gauge, "1 while the other side is there, else 0.")
+            case .active: (.gauge, "1 while this node does the work, 0 while another does.")
             }
         }
     }

@@ -244,6 +244,16 @@ public final class StreamSession: HubMember {
         catchUp.delivered(upTo: frame.position)
     }
 
+    public override func deliverEphemeral(
+        _ frame: EphemeralBlock.Frame, of block: EphemeralBlock, now: MonotonicTime
+    ) {
+        let range = isChunked ? frame.chunk : frame.payload
+        guard sink.unsentBytes + range.count <= settings.maximumBacklog,
+            let sent = sink.send(block.bytes, range), !isClosed
+        else { return }
+        noteProgress(sent: sent, now)
+    }
+
     public override func blockEnded(_ block: FrameBlock, now: MonotonicTime) {
         if !due.isEmpty {
             lastIDAt = now

@@ -10,6 +10,8 @@ final class BridgeCounters: Sendable {
     let received = Atomic<Int>(0)
     /// Events that they became; a repeat becomes none.
     let added = Atomic<Int>(0)
+    /// Events that went out.
+    let sent = Atomic<Int>(0)
     /// Messages that the settings leave out.
     let dropped = Atomic<Int>(0)
     /// Batches that were sent again.
@@ -22,6 +24,8 @@ final class BridgeCounters: Sendable {
     let lag = Atomic<Int>(0)
     /// 1 while the other side is there, else 0.
     let connected = Atomic<Int>(0)
+    /// 1 while this node does the work, else 0: another does.
+    let active = Atomic<Int>(0)
 
     init(name: String) {
         self.name = name
@@ -33,9 +37,10 @@ final class BridgeCounters: Sendable {
         return BridgeReport(
             name: name,
             counts: [
-                .received: value(received), .added: value(added), .dropped: value(dropped),
-                .retried: value(retried), .deadLettered: value(deadLettered),
-                .missed: value(missed), .lag: value(lag), .connected: value(connected),
+                .received: value(received), .added: value(added), .sent: value(sent),
+                .dropped: value(dropped), .retried: value(retried),
+                .deadLettered: value(deadLettered), .missed: value(missed), .lag: value(lag),
+                .connected: value(connected), .active: value(active),
             ])
     }
 
@@ -54,7 +59,7 @@ final class BridgeCounters: Sendable {
             "bridge: stopped",
             [
                 "bridge": name, "received": text(received), "added": text(added),
-                "dropped": text(dropped), "retried": text(retried),
+                "sent": text(sent), "dropped": text(dropped), "retried": text(retried),
                 "dead_lettered": text(deadLettered), "missed": text(missed),
             ])
     }

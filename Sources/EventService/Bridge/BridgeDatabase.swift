@@ -17,6 +17,10 @@ final class BridgeDatabase {
 
     /// The session is there: what it held before, locks among it, is gone.
     var onUp: () -> Void = {}
+    /// The session is gone.
+    var onDown: () -> Void = {}
+    /// The session has heard a notification.
+    var onNotification: (_ channel: String, _ payload: String) -> Void = { _, _ in }
 
     /// - Parameter prepared: what each new session begins with.
     init(loop: EventLoop, url: String, name: String, prepared: [Query], log: Log) {
@@ -26,6 +30,7 @@ final class BridgeDatabase {
         self.prepared = [Session.prepare] + prepared
         connection = DatabaseConnection(loop: loop, servers: ServerList(url: url))
         connection.onLoss = { [unowned self] in lost($0) }
+        connection.onNotification = { [unowned self] in onNotification($0, $1) }
         timer = LoopTimer(loop) { [unowned self] _ in connect() }
     }
 
@@ -86,6 +91,7 @@ final class BridgeDatabase {
 
     private func lost(_ error: DatabaseError) {
         guard !isStopped else { return }
+        let wasReady = isReady
         isReady = false
         connection.close()
         failures += 1
@@ -97,5 +103,6 @@ final class BridgeDatabase {
         timer?.set(
             after: backoff.delay(failures: failures, random: Double.random(in: 0..<1))
                 + .milliseconds(50))
+        if wasReady { onDown() }
     }
 }

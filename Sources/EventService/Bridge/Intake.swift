@@ -22,6 +22,8 @@ final class Intake {
     var onRoom: () -> Void = {}
     /// A message became no event, for this reason; it is about to be kept.
     var onDeadLetter: (_ letter: DeadLetter, _ partition: PartitionName?) -> Void = { _, _ in }
+    /// The session is there: what it held before, locks among it, is gone.
+    var onUp: () -> Void = {}
     /// How many messages the source has not read yet, as far as it knows.
     var unread = 0 {
         didSet { noteLength() }
@@ -47,7 +49,10 @@ final class Intake {
                     SELECT * FROM event_service.take_in($1, $2, $3, $4)
                     """)
             ], log: log)
-        database.onUp = { [unowned self] in sendNext() }
+        database.onUp = { [unowned self] in
+            onUp()
+            sendNext()
+        }
         retryTimer = LoopTimer(loop) { [unowned self] _ in
             isWaitingToRetry = false
             sendNext()
@@ -87,6 +92,12 @@ final class Intake {
         }
         queue.add(item)
         if queue.isFull { wasFull = true }
+    }
+
+    /// Drops what is not under way, and returns how much that was.
+    func dropWaiting() -> Int {
+        defer { noteLength() }
+        return queue.dropWaiting()
     }
 
     /// A partition is read from here on.

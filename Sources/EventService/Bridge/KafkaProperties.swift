@@ -32,7 +32,11 @@ struct KafkaProperties: Sendable {
                 ("statistics.interval.ms", Self.statisticsInterval),
             ]
         producer =
-            [("client.id", "event-service"), ("linger.ms", "5")] + given
+            [
+                ("client.id", "event-service"), ("linger.ms", "5"),
+                // The library tries for ever: given up, a message would be written behind later ones.
+                ("message.timeout.ms", "0"),
+            ] + given
             + [
                 brokers, ("enable.idempotence", "true"),
                 ("statistics.interval.ms", Self.statisticsInterval),
@@ -55,7 +59,21 @@ struct KafkaProperties: Sendable {
     }
 }
 
+extension BridgeCounters {
+    /// A broker is there, or none is; says so where that is news.
+    func note(brokersAreUp: Bool, _ log: Log) {
+        guard note(isConnected: brokersAreUp) else { return }
+        if brokersAreUp {
+            log.info("bridge: connected to Kafka", ["bridge": name])
+        } else {
+            log.warning("bridge: no broker of Kafka is there", ["bridge": name])
+        }
+    }
+}
+
 extension KafkaSettings {
     /// Whether anything is written to Kafka.
-    var needsProducer: Bool { sources.contains { $0.deadLetterTopic != nil } }
+    var needsProducer: Bool {
+        !sinks.isEmpty || sources.contains { $0.deadLetterTopic != nil }
+    }
 }

@@ -66,7 +66,7 @@ final class KafkaSource: Bridge {
         consumer.onTurnEnded = { [unowned self] in turnEnded() }
         consumer.onAssigned = { [unowned self] in assigned($0) }
         consumer.onRevoked = { [unowned self] in revoked($0) }
-        consumer.onBrokers = { [unowned self] in brokersAre(up: $0) }
+        consumer.onBrokers = { counters.note(brokersAreUp: $0, log) }
         consumer.onError = { [unowned self] in failed($0) }
         producer?.onDelivered = { [unowned self] in letterSent($1) }
         intake.onCommitted = { [unowned self] _, offsets in
@@ -84,6 +84,7 @@ final class KafkaSource: Bridge {
     }
 
     func start() {
+        counters.active.set(1)
         intake.start()
         second?.set(after: .seconds(1))
     }
@@ -96,6 +97,7 @@ final class KafkaSource: Bridge {
     }
 
     func stop() {
+        counters.active.set(0)
         patience?.cancel()
         second?.cancel()
         intake.stop()
@@ -250,15 +252,6 @@ final class KafkaSource: Bridge {
             behind += Int(max(0, end - reading.next))
         }
         intake.unread = behind
-    }
-
-    private func brokersAre(up isUp: Bool) {
-        guard counters.note(isConnected: isUp) else { return }
-        if isUp {
-            log.info("bridge: connected to Kafka", ["bridge": counters.name])
-        } else {
-            log.warning("bridge: no broker of Kafka is there", ["bridge": counters.name])
-        }
     }
 
     private func failed(_ text: String) {

@@ -36,12 +36,14 @@ final class RedisLink {
 
     /// Connects, and stays connected.
     func start() {
+        isStopped = false
         connect()
     }
 
-    /// Closes the connection for good.
+    /// Closes the connection until it is started again.
     func stop() {
         isStopped = true
+        isAnnounced = false
         timer?.cancel()
         counters.connected.set(0)
         connection.close()

@@ -41,12 +41,12 @@ final class RedisStreamSource: Bridge {
 
     init(
         loop: EventLoop, configuration: Configuration, address: RedisAddress,
-        source: RedisSourceSettings, counters: BridgeCounters, log: Log
+        stream: RedisStreamSettings, mapping: SourceMapping, counters: BridgeCounters, log: Log
     ) {
-        stream = source.stream
-        group = source.group
-        field = source.field
-        mapping = source.mapping
+        self.stream = stream.name
+        group = stream.group
+        field = stream.field
+        self.mapping = mapping
         self.counters = counters
         self.log = log
         // A name of its own for each run: what an earlier one left is claimed like anybody's.
@@ -65,6 +65,7 @@ final class RedisStreamSource: Bridge {
     }
 
     func start() {
+        counters.active.set(1)
         intake.start()
         link.start()
         claimTimer?.set(after: Self.claimInterval)
@@ -77,6 +78,7 @@ final class RedisStreamSource: Bridge {
     }
 
     func stop() {
+        counters.active.set(0)
         claimTimer?.cancel()
         intake.stop()
         link.stop()

@@ -17,13 +17,20 @@ final class WorkerInbox: DispatchTarget, Sendable {
         mailbox.post(.block(block))
     }
 
+    /// Sends what is not kept, unless too much waits already: 16 MiB.
+    func send(_ block: EphemeralBlock) -> Bool {
+        guard waitingBytes < 16 << 20 else { return false }
+        waiting.add(block.byteCount, ordering: .relaxed)
+        return mailbox.post(.ephemeral(block))
+    }
+
     func send(_ bounds: LogBounds, fork: Int64?) {
         mailbox.post(.log(bounds, fork: fork))
     }
 
-    /// The worker has taken a block out of its mailbox.
-    func taken(_ block: FrameBlock) {
-        waiting.subtract(block.byteCount, ordering: .relaxed)
+    /// The worker has taken a block of so many bytes out of its mailbox.
+    func taken(_ byteCount: Int) {
+        waiting.subtract(byteCount, ordering: .relaxed)
     }
 }
 
@@ -33,6 +40,8 @@ enum WorkerMessage: Sendable {
     case accepted(Int32, address: String, AcceptedBy, isPastCap: Bool)
     /// Events, right behind those of the block before.
     case block(FrameBlock)
+    /// Events that are delivered to who is there, and not kept.
+    case ephemeral(EphemeralBlock)
     /// The node is attached to the log, or its bounds have moved. A `fork` is the first position that
     /// may hold another event than before.
     case log(LogBounds, fork: Int64?)

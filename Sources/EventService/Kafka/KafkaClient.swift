@@ -6,14 +6,27 @@ import Glibc
 /// A client could not be made, or would do nothing.
 struct KafkaError: Error, CustomStringConvertible {
     let description: String
+    /// Whether the message is at fault, and would be again.
+    let isPermanent: Bool
+    /// Whether the client is of no use any more.
+    let isFatal: Bool
 
     init(_ description: String) {
         self.description = description
+        (isPermanent, isFatal) = (false, false)
     }
 
     init(_ code: rd_kafka_resp_err_t) {
         description = String(cString: rd_kafka_err2str(code))
+        isPermanent = Self.permanent.contains { $0 == code }
+        isFatal = code == RD_KAFKA_RESP_ERR__FATAL
     }
+
+    private static let permanent = [
+        RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_INVALID_MSG,
+        RD_KAFKA_RESP_ERR_INVALID_RECORD, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+        RD_KAFKA_RESP_ERR__INVALID_ARG,
+    ]
 }
 
 /// One client of librdkafka, whose events come on a loop.

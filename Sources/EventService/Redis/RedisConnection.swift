@@ -7,7 +7,8 @@ import Glibc
 /// resolves while it connects).
 ///
 /// Commands are answered in the order in which they were sent. Each has a time within which its answer
-/// must have come; past it the connection is given up.
+/// must have come; past it the connection is given up. A connection that has subscribed sends nothing
+/// else any more, but subscribes to its first channel again now and then: what answers is alive.
 ///
 /// The library frees its context from within its own calls. `cleanUp` is where that is noticed; after
 /// each call into it the context is looked at anew.
@@ -26,6 +27,14 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
         let completion: (RedisReply?) -> Void
     }
 
+    /// Channels and patterns, the first of which is asked for again while nothing comes.
+    private struct Subscription {
+        let heartbeat: [[UInt8]]
+        var heartbeatDue: MonotonicTime
+    }
+
+    private static let heartbeatInterval = Duration.seconds(5)
+
     var timerIndex = -1
     private let loop: EventLoop
     private let address: RedisAddress
@@ -33,11 +42,16 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
     private var context: Context?
     private var socket: Int32 = -1
     private var interest: Readiness = []
+    private var isPaused = false
     private var state = State.closed
     private var pending: [Pending] = []
     private var pendingStart = 0
+    private var subscription: Subscription?
+    private var lastRead = MonotonicTime.zero
     private var lossReason = ""
 
+    /// Called with the channel and payload of every message.
+    var onMessage: (_ channel: [UInt8], _ payload: [UInt8]) -> Void = { _, _ in }
     /// Called once, with the reason, when an open connection breaks.
     var onLoss: (String) -> Void = { _ in }
 
@@ -64,6 +78,7 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
     func connect(completion: @escaping (String?) -> Void) {
         guard case .closed = state else { preconditionFailure("connect() on an open connection") }
         state = .connecting(completion)
+        isPaused = false
         lossReason = "no connection within \(DurationText.text(timeout))"
         let made: Context? =
             switch address.location {
@@ -143,7 +158,7 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
     func send(
         _ arguments: [[UInt8]], wait: Duration = .zero, completion: @escaping (RedisReply?) -> Void
     ) {
-        guard write(arguments) else { return completion(nil) }
+        guard write(arguments, replied) else { return completion(nil) }
         pending.append(Pending(deadline: loop.now + timeout + wait, completion: completion))
         if pendingCount == 1 { setTimer() }
     }
@@ -155,7 +170,24 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
         send(arguments.map { Array($0.utf8) }, wait: wait, completion: completion)
     }
 
-    private func write(_ arguments: [[UInt8]]) -> Bool {
+    /// Subscribes to channels and patterns, of which there is one at least. Nothing else can be sent from
+    /// here on.
+    func subscribe(channels: [String], patterns: [String]) {
+        for (command, names) in [("SUBSCRIBE", channels), ("PSUBSCRIBE", patterns)]
+        where !names.isEmpty {
+            let arguments = ([command] + names).map { Array($0.utf8) }
+            guard write(arguments, messageCame) else { continue }
+            if subscription == nil {
+                subscription = Subscription(
+                    heartbeat: Array(arguments.prefix(2)),
+                    heartbeatDue: loop.now + Self.heartbeatInterval)
+            }
+        }
+        lastRead = loop.now
+        setTimer()
+    }
+
+    private func write(_ arguments: [[UInt8]], _ callback: redisCallback.Function) -> Bool {
         guard let context else { return false }
         var lengths = arguments.map(\.count)
         return Array(arguments.joined()).withUnsafeBytes { bytes in
@@ -168,14 +200,29 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
                 return base + offset
             }
             return redisAsyncCommandArgv(
-                context, replied, nil, Int32(lengths.count), &pointers, &lengths) == REDIS_OK
+                context, callback, nil, Int32(lengths.count), &pointers, &lengths) == REDIS_OK
         }
+    }
+
+    /// Reads no more until `resume()`: what comes waits in the kernel, and then at the server, which
+    /// bounds it.
+    func pause() {
+        isPaused = true
+        watch(interest)
+    }
+
+    /// Reads again.
+    func resume() {
+        isPaused = false
+        lastRead = loop.now
+        watch(interest)
     }
 
     // MARK: What the library and the loop say
 
     func ready(_ readiness: Readiness) {
         if !readiness.isDisjoint(with: [.readable, .hangUp, .broken]), let context {
+            lastRead = loop.now
             redisAsyncHandleRead(context)
         }
         if readiness.contains(.writable), let context { redisAsyncHandleWrite(context) }
@@ -185,7 +232,7 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
     fileprivate func watch(_ wanted: Readiness) {
         interest = wanted
         guard socket >= 0 else { return }
-        loop.update(socket, to: wanted)
+        loop.update(socket, to: isPaused ? wanted.subtracting(.readable) : wanted)
     }
 
     fileprivate func change(_ change: (inout Readiness) -> Void) {
@@ -206,6 +253,16 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
         completion(reply)
     }
 
+    fileprivate func message(_ reply: RedisReply) {
+        let parts = reply.elements
+        // message CHANNEL PAYLOAD, pmessage PATTERN CHANNEL PAYLOAD; else the answer to a subscription.
+        guard let kind = parts.first?.text, kind == "message" || kind == "pmessage",
+            parts.count >= 3,
+            let channel = parts[parts.count - 2].bytes, let payload = parts[parts.count - 1].bytes
+        else { return }
+        onMessage(channel, payload)
+    }
+
     /// The library is about to free its context.
     fileprivate func lostContext() {
         guard let context else { return }
@@ -218,8 +275,10 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
 
     private func setTimer() {
         guard isOpen || pendingCount > 0 else { return }
-        if pendingStart < pending.count {
-            loop.setTimer(self, at: pending[pendingStart].deadline)
+        var deadline = subscription?.heartbeatDue ?? .distantFuture
+        if pendingStart < pending.count { deadline = min(deadline, pending[pendingStart].deadline) }
+        if deadline < .distantFuture {
+            loop.setTimer(self, at: deadline)
         } else {
             loop.cancelTimer(self)
         }
@@ -229,6 +288,13 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
         if case .connecting = state { return fail(lossReason) }
         if pendingStart < pending.count, now >= pending[pendingStart].deadline {
             return fail("no answer within \(DurationText.text(timeout))")
+        }
+        if let subscription, now >= subscription.heartbeatDue {
+            if !isPaused, now - lastRead > Self.heartbeatInterval + timeout {
+                return fail("no sign of life within \(DurationText.text(timeout))")
+            }
+            self.subscription?.heartbeatDue = now + Self.heartbeatInterval
+            _ = write(subscription.heartbeat, messageCame)
         }
         setTimer()
     }
@@ -257,6 +323,7 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
     }
 
     private func release() {
+        subscription = nil
         deregister()
         guard let context else { return }
         self.context = nil
@@ -274,6 +341,14 @@ final class RedisConnection: ReadinessHandler, TimerHandler {
         let text = context.pointee.errstr.map { String(cString: $0) } ?? ""
         return text.isEmpty ? "the connection was closed" : text
     }
+}
+
+extension redisCallback {
+    /// What the library calls with an answer.
+    typealias Function =
+        @convention(c) (
+            RedisConnection.Context?, UnsafeMutableRawPointer?, UnsafeMutableRawPointer?
+        ) -> Void
 }
 
 // Free functions, so that they carry no isolation into the library. All are called on the loop's thread,
@@ -315,4 +390,12 @@ private nonisolated func replied(
     // Without a reply the context is about to go; what has no answer is told by the connection.
     guard let reply, let connection = connection(context?.pointee.data) else { return }
     connection.answer(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
+}
+
+private nonisolated func messageCame(
+    _ context: RedisConnection.Context?, _ reply: UnsafeMutableRawPointer?,
+    _: UnsafeMutableRawPointer?
+) {
+    guard let reply, let connection = connection(context?.pointee.data) else { return }
+    connection.message(RedisReply(reply.assumingMemoryBound(to: redisReply.self)))
 }

@@ -26,7 +26,11 @@ import Testing
         #expect(settings.timeout == .seconds(5))
         let source = try #require(settings.sources.first)
         #expect(source.name == "redis:in")
-        #expect(source.group == "event-service" && source.field == "json")
+        #expect(
+            source.origin
+                == .stream(
+                    RedisStreamSettings(name: "in", group: "event-service", field: "json")))
+        #expect(source.isDurable && settings.sinks.isEmpty)
         #expect(source.mapping.data == .message)
         #expect(source.mapping.key == nil && source.mapping.deduplicationKey == nil)
     }
@@ -45,7 +49,8 @@ import Testing
                     "dedup_key": .text("{stream}/{entry}"), "durable": .text("true"),
                 ])))
         let source = try #require(settings.sources.first)
-        #expect(source.name == "tasks" && source.group == "g" && source.field == "f")
+        #expect(source.name == "tasks")
+        #expect(source.origin == .stream(RedisStreamSettings(name: "in", group: "g", field: "f")))
         let names = ["stream", "entry"]
         #expect(
             source.mapping
@@ -94,7 +99,7 @@ import Testing
         (.text("x"), "redis", "\"x\" is not allowed; allowed is an object"),
         (
             .object(["source": .list([])]), "redis.source",
-            "there is no such setting; the nearest is sources; allowed are timeout, sources"
+            "there is no such setting; the nearest is sources; allowed are timeout, sources, sinks"
         ),
         (
             .object(["timeout": .text("1h")]), "redis.timeout",
@@ -105,18 +110,54 @@ import Testing
             "an object is not allowed; allowed is a list of objects"
         ),
         (
-            redis(source(["stream": nil])), "redis.sources[0].stream",
-            "is missing; needed is the name of a stream"
+            redis(source(["stream": nil])), "redis.sources[0]",
+            "needed is either channels or a stream"
+        ),
+        (
+            redis(source(["channels": .text("news")])), "redis.sources[0]",
+            "needed is either channels or a stream"
+        ),
+        (
+            redis(source(["stream": nil, "channels": .text("news"), "group": .text("g")])),
+            "redis.sources[0].group", "only a source with a stream has one"
+        ),
+        (
+            redis(
+                source([
+                    "stream": nil, "channels": .text("news"), "durable": .text("false"),
+                    "dedup_key": .text("{/id}"),
+                ])), "redis.sources[0].dedup_key", "an event that is not durable has none"
+        ),
+        (
+            sink(["channel": .text("a"), "stream": .text("b")]), "redis.sinks[0]",
+            "needed is either a channel or a stream"
+        ),
+        (
+            sink(["stream": .text("b")]), "redis.sinks[0].maxlen",
+            "is missing; needed is the number of entries that are kept"
+        ),
+        (
+            sink(["channel": .text("a"), "maxlen": .text("5")]), "redis.sinks[0].maxlen",
+            "only a sink with a stream has one"
+        ),
+        (
+            sink(["channel": .text("a"), "types": .list([])]), "redis.sinks[0].types",
+            "a list of 0 is not allowed; allowed is a list of types, a trailing * allowed,"
+                + " such as [\"task.*\"]"
+        ),
+        (
+            sink(["stream": .text("in"), "maxlen": .text("5")]), "redis.sinks[0]",
+            "what it writes is also read by a source: events would go round for ever"
         ),
         (
             redis(source(["audiences": .text("*")])), "redis.sources[0].audiences",
-            "there is no such setting; the nearest is audience; allowed are name, stream, group, field,"
-                + " durable, type, key, audience, data, dedup_key"
+            "there is no such setting; the nearest is audience; allowed are name, channels, stream, group,"
+                + " field, durable, type, key, audience, data, dedup_key"
         ),
         (
             redis(source(["durable": .text("false")])), "redis.sources[0].durable",
             "\"false\" is not allowed; allowed is true: an entry goes to one node of the group, so"
-                + " only the log can bring it to all"
+                + " only the log can bring it to all; ephemeral events come by channels"
         ),
         (redis(source(), source()), "redis.sources[1]", another("redis:in")),
         (
@@ -181,6 +222,14 @@ import Testing
             "\"{/id\": a { that is not closed; write {{ for the character"
         ),
     ]
+
+    /// A source, and a sink of all types with these members.
+    private static func sink(_ members: [String: SettingValue]) -> SettingValue {
+        .object([
+            "sources": .list([source()]),
+            "sinks": .list([.object(["types": .text("*")].merging(members) { $1 })]),
+        ])
+    }
 
     private static func map(_ name: String, _ type: String) -> SettingValue {
         .object([name: .text(type)])

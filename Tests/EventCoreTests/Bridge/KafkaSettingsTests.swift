@@ -49,7 +49,7 @@ import Testing
     private static let faults: [(SettingValue, String, String)] = [
         (
             .object(["brokers": .text("x")]), "kafka.brokers",
-            "there is no such setting; the nearest is group; allowed are group, properties, sources"
+            "there is no such setting; the nearest is group; allowed are group, properties, sources, sinks"
         ),
         (
             sources(source(["topics": nil])), "kafka.sources[0].topics",

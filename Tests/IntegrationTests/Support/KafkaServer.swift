@@ -123,6 +123,11 @@ extension KafkaBrokers {
         }
     }
 
+    /// All messages of a topic, as far as they are there.
+    func consumeAll(_ topic: String) throws -> [[String: Any]] {
+        try consume(topic, 0)
+    }
+
     @discardableResult
     private func tool(_ arguments: String...) throws -> String {
         let command = ([Repository.root.path + "/dev/kafka", brokers] + arguments)

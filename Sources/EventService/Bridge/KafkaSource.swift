@@ -21,6 +21,9 @@ final class KafkaSource: Bridge {
     private let counters: BridgeCounters
     private let log: Log
     private var readings: [PartitionName: PartitionReading] = [:]
+    /// The ends that the library remembered when partitions were assigned: they may be from before another
+    /// node read on, and tell nothing of a topic made anew.
+    private var oldEnds: [PartitionName: Int64] = [:]
     /// What was assigned and waits for its place in PostgreSQL; the library waits for an answer also where
     /// it is nothing.
     private var unplaced: [PartitionName]?
@@ -139,6 +142,7 @@ final class KafkaSource: Bridge {
         unplaced = nil
         for partition in partitions {
             readings[partition] = PartitionReading(taken[partition])
+            oldEnds[partition] = consumer.end(of: partition)
             intake.assign(partition, next: taken[partition]?.next)
         }
         log.info(
@@ -152,6 +156,7 @@ final class KafkaSource: Bridge {
         unplaced = nil
         for partition in partitions {
             readings[partition] = nil
+            oldEnds[partition] = nil
             intake.revoke(partition)
         }
         log.info(
@@ -248,7 +253,9 @@ final class KafkaSource: Bridge {
         var behind = 0
         for (partition, reading) in readings {
             let end = consumer.end(of: partition)
-            if readings[partition]?.ends(at: end) == .startOver { startOver(partition) }
+            if end != oldEnds[partition], readings[partition]?.ends(at: end) == .startOver {
+                startOver(partition)
+            }
             behind += Int(max(0, end - reading.next))
         }
         intake.unread = behind

@@ -83,6 +83,7 @@ class Package(unittest.TestCase):
         # What it brought along stays, as apt leaves it.
         root.run("apt-mark", "manual", *root.run("apt-mark", "showauto").split())
         self.assertRegex(root.run("event-service", "--version"), r"^event-service \d")
+        self.assertIn("--streams N", root.run("event-service-load", "--help"))
         with self.subTest("the unit"):
             self.check_unit()
         with self.subTest("serving"):

@@ -256,6 +256,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT max(epoch) FROM event_service.epoch
 $$;
 
+-- Tells this history of this log from every other, by the epoch and a digest of the rest.
+CREATE OR REPLACE FUNCTION event_service.history_name() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT e.epoch || '-' || left(encode(sha256(convert_to(e.identity::text, 'UTF8')), 'hex'), 16)
+    FROM event_service.epoch e ORDER BY e.epoch DESC LIMIT 1
+$$;
+
 -- All epochs, each with the head and the floor of the log.
 CREATE OR REPLACE FUNCTION event_service.bounds()
 RETURNS TABLE (epoch bigint, first_position bigint, head bigint, floor bigint)

@@ -62,7 +62,7 @@ GRANT EXECUTE ON FUNCTION event_service.watched_tables() TO event_service_admin,
 
 GRANT SELECT ON event_service.migrations TO event_service_runtime;
 GRANT EXECUTE ON FUNCTION
-    event_service.attach(), event_service.bounds(), event_service.newest_epoch(),
+    event_service.attach(), event_service.bounds(), event_service.newest_epoch(), event_service.history_name(),
     event_service.advance(int, bigint, boolean), event_service.status(),
     event_service.replay(bigint, int, text[], text[], text[], bigint), event_service.event_at(bigint),
     event_service.position_before(timestamptz)

@@ -64,9 +64,11 @@ final class DatabaseThread: Sendable {
         let dispatcher = Dispatcher(
             targets: inboxes, encoder: encoder,
             longestBacklog: max(configuration.ringBytes, 1 << 20))
+        let fanout = Self.fanout(configuration, loop, log)
         let listener = NotificationListener(
             loop: loop, servers: servers, configuration: configuration, dispatcher: dispatcher,
-            reader: reader, revocations: revocations, clock: clock, log: log, onHealth: onHealth)
+            reader: reader, revocations: revocations, fanout: fanout, clock: clock, log: log,
+            onHealth: onHealth)
         reader.onOtherHistory = { [unowned listener] in listener.historyDiffered() }
         let measures = DatabaseMeasures(
             loop: loop, listener: listener, pool: pool, reader: reader)
@@ -80,13 +82,25 @@ final class DatabaseThread: Sendable {
                 measures.report(to: round)
             case .stop:
                 listener.stop()
+                fanout?.stop()
                 revocations.stop()
                 pool.close()
                 loop.stop()
             }
         }
+        fanout?.start()
         listener.start()
         withExtendedLifetime((retention, callReader, controlReader)) { loop.run() }
         calls.close()
+    }
+
+    private static func fanout(
+        _ configuration: Configuration, _ loop: EventLoop, _ log: Log
+    ) -> FanoutStream? {
+        guard configuration.fanout == .redis, let address = configuration.redisURL else {
+            return nil
+        }
+        return FanoutStream(
+            loop: loop, address: address, timeout: configuration.redis.timeout, log: log)
     }
 }

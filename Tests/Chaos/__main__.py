@@ -3,6 +3,7 @@
   CHAOS_SECONDS   how long faults are played; 75 or less is the short form, each kind once (600)
   CHAOS_SEED      decides the order of the faults and what the writers do (the time)
   CHAOS_EVENTS    how many events there must be at least (1,000,000; 100,000 in the short form)
+  CHAOS_NODES     how many nodes there are (3)
   CHAOS_OUTPUT    where the report and the nodes' logs go (.build/chaos)
 
 Exit status 0 if every planned fault was injected and no promise was broken.

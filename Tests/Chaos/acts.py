@@ -97,6 +97,30 @@ def kill_pump(stage):
         f" committed meanwhile was delivered in {seconds or -1:.1f} s")
 
 
+def kill_redis(stage):
+    """kill -9 of Redis, over which nodes pass batches on, and a new one that knows nothing, twice."""
+    fault = "kill -9 of Redis under fan-out, twice"
+    nodes = stage.nodes.values()
+
+    def taken():
+        return sum(node.metric('fanout_batches_total{outcome="taken"}') or 0 for node in nodes)
+
+    delays, before = [], taken()
+    for _ in range(2):
+        stage.redis.kill()
+        delays.append(stage.canary() or -1)
+        time.sleep(stage.settings.away_seconds)
+        stage.redis.start()
+        stage.wait_for("Redis is back at a node", lambda: any(
+            node.metric("fanout_connected") for node in nodes))
+        delays.append(stage.canary() or -1)
+    batches = stage.wait_for("batches are passed on", lambda: (n := taken() - before) > 0 and n, 30)
+    if not batches:
+        raise NotInjected(fault, "no batch was passed on before or after")
+    stage.injected(
+        fault, f"events were delivered in {max(delays):.1f} s at most, {batches:.0f} batches taken")
+
+
 def restart_in_order(stage):
     """SIGTERM to one node after the other, as in a deployment."""
     longest = 0.0

@@ -17,6 +17,7 @@ FAULTS = [
     "kill -9 of a node mid-batch",
     "kill -9 of a node mid-replay",
     "kill -9 of the pumping node",
+    "kill -9 of Redis under fan-out, twice",
     "SIGSTOP of the pumping node past its keepalives",
     "PostgreSQL stopped (fast) under load",
     "PostgreSQL stopped (immediate) under load",
@@ -78,6 +79,7 @@ def play_short(stage):
     until_injected(stage, acts.kill_mid_batch, "kill -9 of a node mid-batch")
     until_injected(stage, acts.kill_mid_replay, "kill -9 of a node mid-replay")
     stage.play(acts.kill_pump)
+    stage.play(acts.kill_redis)
     until_injected(stage, acts.fill_disk, "full disk under the log", 2)
     stage.together(links.delay_database, links.cut_one_direction)
     stage.play(links.cut_database)
@@ -119,6 +121,7 @@ def play_round(stage, goes_on):
         lambda s: until_injected(s, acts.kill_mid_batch, "kill -9 of a node mid-batch"),
         lambda s: until_injected(s, acts.kill_mid_replay, "kill -9 of a node mid-replay"),
         acts.kill_pump,
+        acts.kill_redis,
         links.cut_clients,
         links.cut_database,
         links.blackhole_all,

@@ -157,6 +157,26 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Redis:
+    """A Redis server that keeps nothing, restarted on the same port as often as it is killed."""
+
+    def __init__(self, logs):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.log_path = logs / "redis.log"
+        self.process = None
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                 "--appendonly", "no", "--dir", str(self.log_path.parent)], stdout=log, stderr=log)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
 class Node:
     """One `event-service serve`, restarted on the same ports as often as it is killed."""
 
@@ -223,6 +243,18 @@ class Node:
             return body["ready"], tuple(body["reasons"])
         except (OSError, http.client.HTTPException, ValueError):
             return None
+
+    def metric(self, name):
+        """One sample of the page of metrics; None if the node does not answer or has none."""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.ops_port, timeout=1)
+            connection.request("GET", "/metrics")
+            page = connection.getresponse().read().decode()
+            connection.close()
+        except (OSError, http.client.HTTPException):
+            return None
+        found = re.search(rf"(?m)^event_service_{re.escape(name)} (\S+)$", page)
+        return float(found.group(1)) if found else None
 
     def resident_bytes(self):
         try:

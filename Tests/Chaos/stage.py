@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import os
 import random
 import threading
 import time
@@ -11,13 +12,13 @@ import psycopg2
 from checker import CheckerProcess
 from ledger import Violations
 from proxy import ProxyProcess
-from servers import Cluster, Monitor, Node, QueueWatch, Tablespace
+from servers import Cluster, Monitor, Node, QueueWatch, Redis, Tablespace
 from sessions import Session
 from writers import CarelessWriter, LatencyWriter, Writer
 
 LOCK_CLASS = 1163284052
 PUMP_LOCK = 3
-NODES = ("node-1", "node-2", "node-3")
+NODES = tuple(f"node-{number + 1}" for number in range(int(os.environ.get("CHAOS_NODES", "3"))))
 KEEPERS = ("keeper-1", "keeper-2")
 WRITERS = 8
 
@@ -60,6 +61,7 @@ class Stage:
         self.writers = []
         self.nodes, self.keepers = {}, {}
         self.cluster = None
+        self.redis = None
         self.processes = []
         self.began = time.monotonic()
         try:
@@ -90,6 +92,9 @@ class Stage:
         for database in ("chaos", "keeping"):
             cluster.execute(database, schema)
 
+        self.redis = Redis(self.logs)
+        self.redis.start()
+        fanout = ["--fanout", "redis", "--redis-url", self.redis.url]
         self.proxy = ProxyProcess(
             {f"{name}-database": cluster.port for name in NODES} | {"writers": cluster.port})
         self.nodes = {
@@ -97,7 +102,8 @@ class Stage:
                 name, cluster.database_url(
                     "chaos", "chaos_service", self.proxy.ports[f"{name}-database"]),
                 self.logs, ["--ring-bytes", "16MiB", "--max-backlog-bytes", "256KiB",
-                            "--stream-lifetime", settings.stream_lifetime])
+                            "--stream-lifetime", settings.stream_lifetime,
+                            *fanout])
             for name in NODES}
         self.keepers = {
             name: Node(
@@ -326,5 +332,7 @@ class Stage:
         for process in self.processes:
             process.terminate()
             process.join()
+        if self.redis is not None and self.redis.process is not None:
+            self.redis.kill()
         if self.cluster is not None:
             self.cluster.destroy()

@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(224);
+SELECT plan(225);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -65,6 +65,7 @@ INSERT INTO expected_function VALUES
 ('attach()', 'definer', 'runtime'),
 ('bounds()', 'definer', 'runtime'),
 ('newest_epoch()', 'definer', 'runtime'),
+('history_name()', 'definer', 'runtime'),
 ('advance(integer,bigint,boolean)', 'definer', 'runtime'),
 ('replay(bigint,integer,text[],text[],text[],bigint)', 'definer', 'runtime'),
 ('event_at(bigint)', 'definer', 'runtime'),

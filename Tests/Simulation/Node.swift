@@ -6,6 +6,8 @@ final class Node {
     let number: Int
     let world: World
     private let database: Database
+    /// Over which the nodes pass batches on; `nil`: each reads the log.
+    private let batches: BatchStream?
     private(set) var isRunning = false
     /// Stopped by SIGSTOP: what is to happen happens later.
     private var pausedUntil = MonotonicTime.zero
@@ -25,14 +27,21 @@ final class Node {
         return timing
     }()
 
-    init(number: Int, world: World, database: Database) {
+    init(number: Int, world: World, database: Database, batches: BatchStream?) {
         self.number = number
         self.world = world
         self.database = database
+        self.batches = batches
         batchLimit = world.number(1...12)
         machine = ListenerStateMachine(timing: Self.timing)
         dispatcher = Dispatcher(
             targets: [], encoder: EventEncoder(maximumBytes: 4096), longestBacklog: 0)
+        batches?.onBatch.append { [unowned self] in batchArrived($0, epoch: $1) }
+        batches?.onAvailability.append { [unowned self] isUp in
+            later(0...3000) { [self] in
+                perform(machine.batchesExpected(isUp, now: world.now))
+            }
+        }
     }
 
     // MARK: Life
@@ -47,6 +56,7 @@ final class Node {
         dispatcher = Dispatcher(
             targets: loops.map { SimulatedTarget(loop: $0) },
             encoder: EventEncoder(maximumBytes: 4096), longestBacklog: 4000)
+        _ = machine.batchesExpected(batches?.isUp ?? false, now: world.now)
         perform(machine.retryTimeReached())
     }
 
@@ -280,8 +290,30 @@ final class Node {
         let (deliver, next) = machine.advanceReturned(outcome, now: world.now)
         if deliver, case .events(let first, let last, _) = outcome {
             dispatch(events, first: first, last: last)
+            pass(SequencedBatch(events, first: first, last: last))
         }
         perform(next)
+    }
+
+    private func pass(_ batch: SequencedBatch) {
+        guard let history else { return }
+        batches?.send(batch, epoch: history.newestEpoch)
+    }
+
+    private func batchArrived(_ bytes: [UInt8], epoch: Int64) {
+        later(0...50) { [self] in
+            guard history?.newestEpoch == epoch else { return }
+            guard let batch = SequencedBatch(bytes) else {
+                return world.violation("node \(number): a batch cannot be read")
+            }
+            let (position, next) = machine.batchArrived(
+                first: batch.first, last: batch.last, now: world.now)
+            if let rest = position.flatMap({ batch.after($0) }) {
+                world.count("batch taken")
+                dispatch(rest.events, first: rest.first, last: rest.last)
+            }
+            perform(next)
+        }
     }
 
     private func dispatch(_ events: [Event], first: Int64, last: Int64) {
@@ -296,12 +328,16 @@ final class Node {
             return (database.state, scanned, rows.map { Self.event($0.row, at: $0.position) })
         }) { [self] state, scanned, events in
             guard isAttached(to: state) else { return }
+            let known = max(position, machine.head ?? position)
             let (jumped, next) = machine.pageReturned(
                 last: scanned, bounds: (state.head, state.floor), now: world.now)
             if jumped {
                 dispatcher.jumped(to: state.head, floor: state.floor)
-            } else {
-                dispatch(events, first: position + 1, last: scanned)
+            } else if let page = SequencedBatch(events, first: position + 1, last: scanned)
+                .after(known)
+            {
+                dispatch(page.events, first: page.first, last: page.last)
+                if machine.isPump { pass(page) }
             }
             perform(next)
         }

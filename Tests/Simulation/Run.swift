@@ -8,6 +8,7 @@ struct Run {
     private let truth = Truth()
     private let database: Database
     private let nodes: [Node]
+    private let batches: BatchStream?
     private let clients: [Client]
     private let writers: [Writer]
     private let faultsEnd: MonotonicTime
@@ -18,8 +19,10 @@ struct Run {
         self.world = world
         let database = Database(world, truth: truth)
         self.database = database
+        let batches = world.chance(0.5) ? BatchStream(world) : nil
+        self.batches = batches
         let nodes = (0..<world.number(1...3)).map {
-            Node(number: $0, world: world, database: database)
+            Node(number: $0, world: world, database: database, batches: batches)
         }
         self.nodes = nodes
         clients = try (0..<world.number(2...5)).map { [truth] in
@@ -74,7 +77,7 @@ struct Run {
 
     private func injectFault() {
         guard let node = world.pick(nodes) else { return }
-        let kind = world.number(0...13)
+        let kind = world.number(0...14)
         world.note("fault \(kind) at node \(node.number)")
         switch kind {
         case 0, 1, 2:
@@ -124,6 +127,11 @@ struct Run {
             // By what it is now, or was.
             if world.chance(0.3) { database.takeCopy() }
             if world.chance(0.5), database.replaceLog() { world.count("log replaced in place") }
+        case 13:
+            guard let batches, batches.isUp else { return }
+            world.count("batch stream away")
+            batches.set(isUp: false)
+            world.after(1000...2_000_000) { batches.set(isUp: true) }
         default:
             guard let loop = world.pick(node.loops) else { return }
             world.count("loop stalled")

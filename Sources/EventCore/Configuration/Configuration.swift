@@ -86,6 +86,8 @@ public struct Configuration: Sendable {
     public var kafkaBrokers = ""
     /// What comes from Kafka.
     public var kafka = KafkaSettings()
+    /// How nodes that do not sequence get new events.
+    public var fanout = FanoutMode.postgres
     /// The least of what is logged.
     public var logLevel = LogLevel.info
     /// How it is logged.
@@ -101,6 +103,14 @@ public enum AuthMode: String, Sendable, CaseIterable {
     case required
     /// Tokens are neither asked for nor read; only for one's own machine.
     case none
+}
+
+/// How nodes that do not sequence get new events: the setting `fanout`.
+public enum FanoutMode: String, Sendable, CaseIterable {
+    /// Each reads them from the log.
+    case postgres
+    /// From the node that sequences, over a stream of Redis; what does not come that way from the log.
+    case redis
 }
 
 /// How important a line of the log is: the setting `log_level`.

@@ -159,6 +159,9 @@ extension Setting {
         .object("kafka", \.kafka, "what comes from Kafka, and what goes there: docs/bridges.md") {
             value throws(SettingFault) in try KafkaSettings(value)
         },
+        .choice(
+            "fanout", \.fanout,
+            "how nodes that do not sequence get new events: from the log, or over `redis_url`"),
         .choice("log_level", \.logLevel, "the least of what is logged"),
         .choice("log_format", \.logFormat, "one line an entry, to standard error"),
     ]

@@ -19,6 +19,10 @@
 /// When `advance()` fails though the connection stands – the disk is full – another connection would
 /// meet the same: the machine keeps this one, streams keep what they have, and it tries again.
 ///
+/// Where nodes pass batches on to each other, a follower that hears of a new head waits for the batch
+/// for `batchPatience` before it reads the log. A batch that does not go on from its head is a gap, and
+/// a gap is read at once: batches save queries, nothing hangs on them.
+///
 /// The gate. While the pump is awake, writers do not notify, so it asks again every `batchDelay`. To
 /// sleep it takes the gate exclusively, which succeeds only when no transaction that skipped its
 /// NOTIFY is in flight; **then** it calls `advance()` once more; **then** it waits. In the other order
@@ -47,6 +51,8 @@ public struct ListenerStateMachine: Sendable {
         var known: Int64
         /// What was known when a page was last asked for.
         var sought: Int64?
+        /// From when on what is known and not there is read, though a batch may bring it.
+        var seekDue: MonotonicTime?
         /// `nil`: a follower.
         var phase: Phase?
         var advanceDue = MonotonicTime.zero
@@ -84,6 +90,8 @@ public struct ListenerStateMachine: Sendable {
     /// The last position that was handed over on any connection; `nil` before the first.
     public private(set) var head: Int64?
     private var history: EpochHistory?
+    /// Whether another node's batches come, beside the log.
+    private var expectsBatches = false
 
     /// Whether the connection is attached and has heard its own probe lately.
     public private(set) var isVerified = false
@@ -154,8 +162,8 @@ public struct ListenerStateMachine: Sendable {
             || bounds.head - position > timing.longestReadThrough
         history = bounds.history
         let attachment = Attachment(
-            head: jumped ? bounds.head : position, known: bounds.head, statusDue: now,
-            probeDue: now, lastStatusHead: bounds.head, attachedAt: now)
+            head: jumped ? bounds.head : position, known: bounds.head, seekDue: now,
+            statusDue: now, probeDue: now, lastStatusHead: bounds.head, attachedAt: now)
         head = attachment.head
         state = .attached(attachment)
         return (attachment.head, next(now))
@@ -310,8 +318,36 @@ public struct ListenerStateMachine: Sendable {
             attachment.known = wasNobodys ? bounds.head : max(attachment.known, bounds.head)
             jumped = bounds.floor > attachment.head + 1
             attachment.head = jumped ? bounds.head : max(attachment.head, last)
+            // A page that was not the last is no reason to wait for anybody.
+            attachment.seekDue = now
         }
         return (jumped, action)
+    }
+
+    /// Batches of other nodes can be expected from now on, or no more.
+    public mutating func batchesExpected(_ expected: Bool, now: MonotonicTime) -> Action {
+        expectsBatches = expected
+        return update(now) { _ in }
+    }
+
+    /// A node has passed on all that lies between two positions; what the result says is to be handed over
+    /// is what lies behind this one, `nil`: nothing of it.
+    public mutating func batchArrived(
+        first: Int64, last: Int64, now: MonotonicTime
+    ) -> (deliverAfter: Int64?, next: Action) {
+        var position: Int64?
+        let action = update(now) { attachment in
+            guard last > attachment.head else { return }
+            attachment.known = max(attachment.known, last)
+            guard first <= attachment.head + 1 else {
+                attachment.seekDue = now
+                return
+            }
+            position = attachment.head
+            attachment.head = last
+            attachment.seekDue = nil
+        }
+        return (position, action)
     }
 
     /// Whether the log holds less than was handed over: under this very connection it was replaced by an
@@ -386,6 +422,11 @@ public struct ListenerStateMachine: Sendable {
             return .none
         }
         change(&attachment)
+        if attachment.known <= attachment.head {
+            attachment.seekDue = nil
+        } else if attachment.seekDue == nil {
+            attachment.seekDue = now + timing.batchPatience
+        }
         head = attachment.head
         state = .attached(attachment)
         return next(now)
@@ -412,7 +453,7 @@ public struct ListenerStateMachine: Sendable {
             attachment.probeDeadline = now + timing.probeTimeout
             return send(.probe)
         }
-        if attachment.known > attachment.head {
+        if attachment.known > attachment.head, !waitsForBatch(attachment, now) {
             attachment.sought = attachment.known
             return send(.read(after: attachment.head))
         }
@@ -433,9 +474,18 @@ public struct ListenerStateMachine: Sendable {
         return .wait(until: deadline(attachment))
     }
 
+    /// Whether what is known and not there may still be passed on by the node that sequences.
+    private func waitsForBatch(_ attachment: Attachment, _ now: MonotonicTime) -> Bool {
+        guard expectsBatches, attachment.phase == nil, let due = attachment.seekDue else {
+            return false
+        }
+        return now < due
+    }
+
     private func deadline(_ attachment: Attachment) -> MonotonicTime {
         var deadline = min(
             attachment.statusDue, attachment.probeDeadline ?? attachment.probeDue)
+        if let due = attachment.seekDue { deadline = min(deadline, due) }
         if attachment.phase == .awake {
             deadline = min(deadline, attachment.advanceDue, attachment.parkDue)
         }

@@ -30,6 +30,10 @@ extension ListenerStateMachine {
         /// each of its streams catches up by itself.
         public var longestReadThrough: Int64 = 100_000
 
+        /// While nodes pass batches on: how long a follower waits for one that was announced before it
+        /// reads the log instead.
+        public var batchPatience = Duration.milliseconds(50)
+
         /// Creates the usual intervals.
         public init(batchDelay: Duration) {
             self.batchDelay = batchDelay

@@ -184,12 +184,31 @@ public struct ListenerReport: Sendable {
     public var ticks = 0
     /// Events that this node sequenced.
     public var sequenced = 0
+    /// Pages of the log that it read itself.
+    public var pages = 0
+    /// What passes batches on between nodes; `nil`: nothing does.
+    public var fanout: FanoutReport?
     /// From capture to having a position, of these.
     public var latency = LatencyHistogram()
     /// How far the database's clock is ahead of this node's.
     public var clockOffset = Duration.zero
 
     /// Creates the report of a listener that has not begun.
+    public init() {}
+}
+
+/// What came and went over the stream by which nodes pass batches on.
+public struct FanoutReport: Sendable {
+    /// Whether it is there.
+    public var isConnected = false
+    /// Batches that were passed on.
+    public var sent = 0
+    /// Batches that were not: the stream was away or slow, or they were too large.
+    public var unsent = 0
+    /// Batches of which something was handed to this node's workers.
+    public var taken = 0
+
+    /// Creates the report of a stream that has not begun.
     public init() {}
 }
 

@@ -167,6 +167,15 @@ extension Metric {
         "sequencer_parked", .gauge, "1 while the pump sleeps until a writer notifies it, else 0.")
     static let ticks = Metric(
         "sequencer_ticks_total", .counter, "Batches that this node sequenced.")
+    static let listenerPages = Metric(
+        "listener_pages_total", .counter,
+        "Pages of the log that the listener read: what it neither sequenced nor was passed.")
+    static let fanoutConnected = Metric(
+        "fanout_connected", .gauge,
+        "1 while batches can be passed on between nodes, else 0; without fanout=redis 0.")
+    static let fanoutBatches = Metric(
+        "fanout_batches_total", .counter, labels: ["outcome"],
+        "Batches that this node passed on, could not pass on, or took from another node.")
     static let clockOffset = Metric(
         "database_clock_offset_seconds", .gauge,
         "How far the database's clock is ahead of this machine's.")
@@ -323,7 +332,7 @@ extension ServiceReport.Group {
         title: "Listener and sequencer",
         metrics: [
             .ready, .listenerConnected, .listenerVerified, .listenerProbe, .listenerLosses, .pump,
-            .parked, .ticks, .clockOffset,
+            .parked, .ticks, .listenerPages, .fanoutConnected, .fanoutBatches, .clockOffset,
         ]
     ) { report, page in
         let listener = report.database?.listener ?? ListenerReport()
@@ -335,6 +344,14 @@ extension ServiceReport.Group {
         page.add(.pump, listener.isPump ? 1 : 0)
         page.add(.parked, listener.isParked ? 1 : 0)
         page.add(.ticks, listener.ticks)
+        page.add(.listenerPages, listener.pages)
+        let fanout = listener.fanout ?? FanoutReport()
+        page.add(.fanoutConnected, fanout.isConnected ? 1 : 0)
+        page.add(.fanoutBatches) { samples in
+            samples.sample("sent", value: fanout.sent)
+            samples.sample("unsent", value: fanout.unsent)
+            samples.sample("taken", value: fanout.taken)
+        }
         page.add(.clockOffset, seconds: listener.clockOffset)
     }
 

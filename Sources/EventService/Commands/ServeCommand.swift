@@ -16,6 +16,9 @@ extension Command {
             return try checkMapping(configuration, samples) ? 0 : 1
         }
         try checkInsecure(configuration)
+        guard configuration.fanout == .postgres || configuration.redisURL != nil else {
+            throw ConfigurationError("fanout: redis needs redis_url")
+        }
         let log = Log(level: configuration.logLevel, format: configuration.logFormat)
         try checkKeys(configuration, log: log)
         let root = configuration.webRoot.isEmpty ? InstalledFiles.web : configuration.webRoot

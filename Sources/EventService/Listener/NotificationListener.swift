@@ -7,6 +7,7 @@ final class NotificationListener {
     private var dispatcher: Dispatcher<WorkerInbox>
     private let reader: LogReader
     private let revocations: RevocationReader
+    private let fanout: FanoutStream?
     private let batchMaxEvents: Int
     private let clock: DatabaseClock
     private let log: Log
@@ -32,13 +33,15 @@ final class NotificationListener {
     init(
         loop: EventLoop, servers: ServerList, configuration: Configuration,
         dispatcher: Dispatcher<WorkerInbox>, reader: LogReader, revocations: RevocationReader,
-        clock: DatabaseClock, log: Log, onHealth: @escaping ([UnreadyReason]) -> Void
+        fanout: FanoutStream?, clock: DatabaseClock, log: Log,
+        onHealth: @escaping ([UnreadyReason]) -> Void
     ) {
         self.loop = loop
         connection = DatabaseConnection(loop: loop, servers: servers)
         self.dispatcher = dispatcher
         self.reader = reader
         self.revocations = revocations
+        self.fanout = fanout
         batchMaxEvents = configuration.batchMaxEvents
         self.clock = clock
         self.log = log
@@ -47,6 +50,10 @@ final class NotificationListener {
             timing: ListenerStateMachine.Timing(batchDelay: configuration.batchMaxDelay))
         connection.onNotification = { [unowned self] in notified(channel: $0, payload: $1) }
         connection.onLoss = { [unowned self] in failed($0) }
+        fanout?.onBatch = { [unowned self] in batchArrived($0) }
+        fanout?.onAvailability = { [unowned self] expected in
+            perform(machine.batchesExpected(expected, now: loop.now))
+        }
         timer = LoopTimer(loop) { [unowned self] now in
             guard machine.isAttached else { return perform(machine.retryTimeReached()) }
             let action = machine.waitEnded(now: now, random: nextRandom())
@@ -231,23 +238,42 @@ final class NotificationListener {
     private func attach() {
         run("attach to the log", "SELECT * FROM event_service.attach()", timeout: .seconds(30)) {
             [unowned self] rows in
-            guard var bounds = LogRows.bounds(rows) else {
+            guard let bounds = LogRows.bounds(rows) else {
                 return failed(DatabaseError("attach to the log", message: "there is no epoch"))
             }
-            noteFork(bounds)
-            history = bounds.history
-            reader.attached(bounds.history)
-            let (head, next) = machine.attached(bounds, now: loop.now)
-            log.info(
-                "listener: attached",
-                [
-                    "head": "\(bounds.headCursor)", "floor": String(bounds.floor),
-                    "from": String(head),
-                ])
-            bounds.head = head
-            dispatcher.attached(bounds)
-            perform(next)
+            guard fanout != nil else { return attached(bounds) }
+            findFanout(of: bounds)
         }
+    }
+
+    /// Other nodes pass their batches on under the name of this very history.
+    private func findFanout(of bounds: LogBounds) {
+        let query =
+            "SELECT event_service.newest_epoch(), event_service.history_name()"
+        run("name the history", query) { [unowned self] rows in
+            guard rows.int64(0, 0) == bounds.history.newestEpoch else {
+                return failed(DatabaseError("name the history", message: "it has just forked"))
+            }
+            fanout?.attached(to: rows.text(0, 1))
+            attached(bounds)
+        }
+    }
+
+    private func attached(_ bounds: LogBounds) {
+        noteFork(bounds)
+        history = bounds.history
+        reader.attached(bounds.history)
+        let (head, next) = machine.attached(bounds, now: loop.now)
+        log.info(
+            "listener: attached",
+            [
+                "head": "\(bounds.headCursor)", "floor": String(bounds.floor),
+                "from": String(head),
+            ])
+        var bounds = bounds
+        bounds.head = head
+        dispatcher.attached(bounds)
+        perform(next)
     }
 
     /// A failover to a copy that lacked the last events, or a restore, is for operators to know of.
@@ -346,6 +372,7 @@ final class NotificationListener {
         report.isParked = machine.isParked
         report.head = machine.head ?? 0
         report.clockOffset = clock.offset
+        report.fanout = fanout?.report
         return report
     }
 
@@ -353,6 +380,18 @@ final class NotificationListener {
         let (deliver, next) = machine.advanceReturned(outcome, now: loop.now)
         if deliver, case .events(let first, let last, _) = outcome {
             dispatch(events, first: first, last: last)
+            fanout?.send(SequencedBatch(events, first: first, last: last))
+        }
+        perform(next)
+    }
+
+    /// Another node has passed on what it sequenced.
+    private func batchArrived(_ batch: SequencedBatch) {
+        let (position, next) = machine.batchArrived(
+            first: batch.first, last: batch.last, now: loop.now)
+        if let rest = position.flatMap({ batch.after($0) }) {
+            fanout?.taken()
+            dispatch(rest.events, first: rest.first, last: rest.last)
         }
         perform(next)
     }
@@ -387,12 +426,18 @@ final class NotificationListener {
             let (head, floor, last) = (rows.int64(0, 1), rows.int64(0, 2), rows.int64(0, 3))
             let events = (0..<rows.count).filter { !rows.isNull($0, 4) }
                 .map { logRows.event(rows, $0, from: 4) }
+            counts.pages += 1
+            // What was passed on meanwhile was handed over already.
+            let known = max(position, machine.head ?? position)
             let (jumped, next) = machine.pageReturned(
                 last: last, bounds: (head, floor), now: loop.now)
             if jumped {
                 dispatcher.jumped(to: head, floor: floor)
-            } else {
-                dispatch(events, first: position + 1, last: last)
+            } else if let page = SequencedBatch(events, first: position + 1, last: last).after(
+                known)
+            {
+                dispatch(page.events, first: page.first, last: page.last)
+                if machine.isPump { fanout?.send(page) }
             }
             perform(next)
         }

@@ -4,7 +4,7 @@ import re
 import time
 
 from lab import Cluster, Driver, Service, median
-from peers import Nchan
+from peers import Nchan, PgSse
 
 
 def kernel_kilobytes():
@@ -34,6 +34,8 @@ def run(quick=False):
                 total, _, socket_memory = idle(service, service.stream_url(), 10_000)
                 full.append(total)
                 kernel.append(socket_memory)
+        with PgSse(cluster) as python:
+            _, heavy, _ = idle(python.server, python.url(), 1000)
     with Nchan() as nchan:
         _, peer, _ = idle(nchan.server, nchan.url(), 10_000)
     growth = median([f - b for f, b in zip(full, base)])
@@ -43,4 +45,5 @@ def run(quick=False):
             "megabytes in all": median(full) / 1024,
             "kernel, both ends, bytes a stream": median(kernel) * 1024 / 10_000},
         "10,000 idle streams: nchan": {"bytes a stream": peer * 1024 / 10_000},
+        "1,000 idle streams: pg-sse": {"bytes a stream": heavy * 1024 / 1000},
     }

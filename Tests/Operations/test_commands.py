@@ -52,7 +52,8 @@ class EveryBlock(unittest.TestCase):
 class Targets(unittest.TestCase):
     """What starts builds and tests is not run within a test: what it names must be there."""
 
-    runs = {("README.md", "", "sh"), ("CONTRIBUTING.md", "", "sh"), ("docs/reliability.md", "Tried", "sh")}
+    runs = {("README.md", "", "sh"), ("CONTRIBUTING.md", "", "sh"), ("docs/reliability.md", "Tried", "sh"),
+            ("docs/benchmarks.md", "Run it yourself", "sh")}
 
     def test_what_is_named_is_there(self):
         targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
@@ -158,7 +159,8 @@ class OnTheUsualPorts(NetworkOfItsOwn):
 class Server(OnTheUsualPorts):
     runs = {("docs/http.md", "POST /api/v1/events", "sh"), ("docs/metrics.md", "", "sh"),
             ("docs/operations.md", "Proving a set-up: `event-service doctor`", "sh"),
-            ("docs/deployment.md", "Monitoring", "sh"), ("docs/deployment.md", "Who is connected", "sh")}
+            ("docs/deployment.md", "Monitoring", "sh"), ("docs/deployment.md", "Who is connected", "sh"),
+            ("docs/benchmarks.md", "The load driver", "sh")}
 
     def test_the_commands_of_the_guides_do_what_they_say(self):
         self.serve("--auth none")
@@ -179,6 +181,8 @@ class Server(OnTheUsualPorts):
         look, end = who.strip().split("\n")
         self.assertEqual(len(json.loads(self.run_lines(look))["connections"]), 1)
         self.run_lines(end)
+        (load,) = blocks(DOCS / "benchmarks.md", "The load driver")
+        self.assertRegex(self.run_lines(load), r"(?m)^streams +200$")
 
 
 class Tokens(OnTheUsualPorts):

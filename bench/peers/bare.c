@@ -59,6 +59,8 @@ int main(int argc, char **argv) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096)) return 1;
+    // A line that the library has read ahead is not there for poll().
+    setvbuf(stdin, NULL, _IONBF, 0);
     struct pollfd ready[2] = {{listener, POLLIN, 0}, {0, POLLIN, 0}};
     while (poll(ready, 2, -1) > 0) {
         if (ready[0].revents) answer(listener);

@@ -13,10 +13,8 @@ export interface Connection {
   check(): void;
 }
 
-/** Whether the browser knows that there is no network, and one is wanted: what runs here needs none. */
-const isOffline = () =>
-  globalThis.navigator?.onLine === false &&
-  !/^(localhost|127)/.test(globalThis.location?.hostname);
+/** Whether the browser knows that there is no network. */
+const isOffline = () => globalThis.navigator?.onLine === false;
 
 /** The longest that a timer takes. */
 const forever = 2 ** 31 - 1;
@@ -44,6 +42,8 @@ export function connect(core: Core, heard: string | null): Connection {
   let failures = 0;
   /** What the service asks for at least between two attempts. */
   let retryMs = 0;
+  /** The same, after the last attempt. */
+  let floor = 0;
   /** 0: it means nothing. */
   let silence = silenceMs ?? defaultSilence;
   let aliveAt = clock.now();
@@ -174,7 +174,7 @@ export function connect(core: Core, heard: string | null): Connection {
     clock.clearTimeout(stableTimer);
     cut = null;
     isOpen = false;
-    if (why === 'silence') outcome = { code: why, message: `Silent: ${silence} ms` };
+    if (why === 'silence') outcome = { code: why, message: `Silent for ${silence} ms` };
     return { outcome, end, why };
   }
 
@@ -183,7 +183,7 @@ export function connect(core: Core, heard: string | null): Connection {
     const error: StreamError | null = end ? null : outcome ??
       { code: 'ended', message: 'Stream closed' };
     const status = outcome?.status ?? 0;
-    const floor = Math.max(retryMs, outcome?.retryAfterMs ?? 0);
+    floor = Math.max(retryMs, outcome?.retryAfterMs ?? 0);
     const delay = backoffDelay(backoff, failures, floor, core.random());
     const give = (reason: StreamError) => {
       stop();
@@ -245,14 +245,14 @@ export function connect(core: Core, heard: string | null): Connection {
       if (!isPolling) show({ phase: 'connecting' });
       const { outcome, end, why } = await attempt();
       if (!isRunning || why === 'again') continue;
-      let delay: number | null | undefined = delayAfter(outcome, end);
+      let delay = delayAfter(outcome, end);
       if (delay === null) return;
       if (hasFallback && failures >= fallback.afterFailures) {
         if (isPolling) delay = fallback.retryStreamMs;
         // Where history answers again the stream may, too: at once, unless it is to be left alone.
-        else if (await poll().catch(() => false)) delay = outcome?.retryAfterMs && delay;
+        else if (await poll().catch(() => false)) delay = floor && delay;
       }
-      if (!delay) continue;
+      if (!delay || isOffline()) continue;
       show({ phase: isPolling ? 'polling' : 'waiting', retryAt: clock.now() + delay });
       if (isRunning) await wait(delay);
     }

@@ -45,7 +45,7 @@ export const fetchTransport: Transport = async (request, sink) => {
       };
     }
     if (!/^text\/event-stream\b/i.test(type)) {
-      return { code: 'bad-content-type', message: `No event stream: ${type}`, status };
+      return { code: 'bad-content-type', message: `Not an event stream: ${type}`, status };
     }
     const parser = createParser(request.maxEventBytes);
     for await (const frames of readFrames(response.body!, parser)) {

@@ -46,6 +46,7 @@ final class LoadRun {
     /// Runs to the end and returns the exit status.
     func run() -> Int32 {
         if options.isInteractive { add(STDIN_FILENO, EPOLLIN.rawValue) }
+        if let publisher { add(publisher.descriptor, EPOLLIN.rawValue) }
         while true {
             let now = turn()
             if options.isInteractive {

@@ -197,7 +197,7 @@ class Tokens(OnTheUsualPorts):
         self.environment["EVENT_SERVICE_JWT_SECRET"] = "a secret of this test, of 32 bytes or more"
         self.serve()
         (tail,) = blocks(README, "In production")
-        shown = self.start("tail", f"sh -c '{tail.strip()}'")
+        shown = self.start("tail", f"sh -c 'exec {tail.strip()}'")
         until("it is open", lambda: "opened" in pathlib.Path(self.logs.name, "service").read_text())
         self.sql("INSERT INTO tasks (title, user_id) VALUES ('not for ann', 'bob'), ('for ann', 'ann')")
         until("her event comes", lambda: "for ann" in shown())

@@ -34,39 +34,23 @@ public struct ConfigurationSources: Sendable {
         self.flags = flags
     }
 
-    /// What reads files and JSON5, which the core cannot.
-    public struct Readers {
-        let file: (String) throws(ConfigurationError) -> String
-        let object: (String) throws(ConfigurationError) -> SettingValue
-
-        /// Creates readers.
-        ///
-        /// - Parameters:
-        ///   - file: returns the text of a file that holds a secret.
-        ///   - object: reads JSON5, which stands for an object in a variable or flag.
-        public init(
-            file: @escaping (String) throws(ConfigurationError) -> String,
-            object: @escaping (String) throws(ConfigurationError) -> SettingValue
-        ) {
-            self.file = file
-            self.object = object
-        }
-    }
+    /// Returns the text of a file, by its path.
+    public typealias SecretReader = (String) throws(ConfigurationError) -> String
 
     /// Joins the sources.
     ///
     /// - Parameters:
-    ///   - readers: read what does not stand in the sources themselves.
+    ///   - secret: returns the text of a file that holds a secret.
     ///   - warn: takes a line about a variable that looks like ours and is not.
     public func resolve(
-        _ readers: Readers, warn: (String) -> Void
+        secret: SecretReader, warn: (String) -> Void
     ) throws(ConfigurationError) -> Configuration {
         var configuration = Configuration()
         configuration.databaseURL = environment["DATABASE_URL"] ?? ""
         for (name, value) in file.sorted(by: { $0.key < $1.key }) {
             try apply(
                 name, value, from: "\(name) in \(fileName)", isUsage: false, to: &configuration,
-                readers)
+                secret)
         }
         for (variable, value) in environment.sorted(by: { $0.key < $1.key })
         where variable.hasPrefix(Setting.variablePrefix) && variable != Self.configVariable {
@@ -79,13 +63,13 @@ public struct ConfigurationSources: Sendable {
             }
             try apply(
                 name, .text(value), from: variable, isUsage: false, to: &configuration,
-                readers)
+                secret)
         }
         for (flag, value) in flags {
             let name = flag.split(separator: "-").joined(separator: "_")
             try apply(
                 name, .text(value), from: "--\(flag)", isUsage: true, to: &configuration,
-                readers)
+                secret)
         }
         return configuration
     }
@@ -104,7 +88,7 @@ public struct ConfigurationSources: Sendable {
 
     private func apply(
         _ name: String, _ value: SettingValue, from source: String, isUsage: Bool,
-        to configuration: inout Configuration, _ readers: Readers
+        to configuration: inout Configuration, _ secret: SecretReader
     ) throws(ConfigurationError) {
         guard let (setting, isFile) = Self.setting(name) else {
             let nearest = Self.nearest(to: name)
@@ -118,13 +102,13 @@ public struct ConfigurationSources: Sendable {
                 throw ConfigurationError(
                     "\(source): allowed is the name of a file", isUsage: isUsage)
             }
-            value = .text(try readers.file(path))
+            value = .text(try secret(path))
         }
         if setting.isObject, case .text(let text) = value {
-            do {
-                value = try readers.object(text)
+            do throws(JSON5Fault) {
+                value = .object(try JSON5Reader.object(text))
             } catch {
-                throw ConfigurationError("\(source): \(error)", isUsage: isUsage)
+                throw ConfigurationError("\(source): not JSON5: \(error)", isUsage: isUsage)
             }
         }
         do throws(SettingFault) {

@@ -38,23 +38,12 @@ enum ConfigurationFile {
             sources.file = try read(path)
         }
         return try sources.resolve(
-            ConfigurationSources.Readers(file: secret, object: object),
-            warn: { Terminal.error("event-service: \($0)") })
+            secret: secret, warn: { Terminal.error("event-service: \($0)") })
     }
 
     /// The secret that a file holds.
     static func secret(_ path: String) throws(ConfigurationError) -> String {
         try text(of: path).trimmingNewlines()
-    }
-
-    private static func object(_ text: String) throws(ConfigurationError) -> SettingValue {
-        let decoder = JSONDecoder()
-        decoder.allowsJSON5 = true
-        do {
-            return try decoder.decode(FileValue.self, from: Data(text.utf8)).value
-        } catch {
-            throw ConfigurationError("not a JSON5 object")
-        }
     }
 
     /// What a file holds.
@@ -73,46 +62,11 @@ enum ConfigurationFile {
     }
 
     private static func read(_ path: String) throws(ConfigurationError) -> [String: SettingValue] {
-        let decoder = JSONDecoder()
-        decoder.allowsJSON5 = true
-        do {
-            let data = Data(try text(of: path).utf8)
-            return try decoder.decode([String: FileValue].self, from: data).mapValues(\.value)
-        } catch let error as ConfigurationError {
-            throw error
-        } catch let DecodingError.dataCorrupted(context) where !context.codingPath.isEmpty {
-            let name = context.codingPath.map(\.stringValue).joined(separator: ".")
-            throw ConfigurationError("\(name) in \(path): \(context.debugDescription)")
-        } catch let DecodingError.dataCorrupted(context) {
-            let cause = context.underlyingError.map { "\($0)" } ?? context.debugDescription
-            throw ConfigurationError("\(path): not JSON5: \(cause)")
+        let contents = try text(of: path)
+        do throws(JSON5Fault) {
+            return try JSON5Reader.object(contents)
         } catch {
-            throw ConfigurationError("\(path): not a JSON5 object")
-        }
-    }
-
-    /// A text, a number, a truth value, a list or an object.
-    private struct FileValue: Decodable {
-        let value: SettingValue
-
-        init(from decoder: any Decoder) throws {
-            let container = try decoder.singleValueContainer()
-            if let text = try? container.decode(String.self) {
-                value = .text(text)
-            } else if let truth = try? container.decode(Bool.self) {
-                value = .text(String(truth))
-            } else if let number = try? container.decode(Int.self) {
-                value = .text(String(number))
-            } else if let number = try? container.decode(Double.self) {
-                value = .text(String(number))
-            } else if let list = try? container.decode([FileValue].self) {
-                value = .list(list.map(\.value))
-            } else if let object = try? container.decode([String: FileValue].self) {
-                value = .object(object.mapValues(\.value))
-            } else {
-                throw DecodingError.dataCorruptedError(
-                    in: container, debugDescription: "allowed is anything but null")
-            }
+            throw ConfigurationError("\(path): not JSON5: \(error)")
         }
     }
 }

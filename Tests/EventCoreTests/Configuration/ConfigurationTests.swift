@@ -10,17 +10,12 @@ import Testing
         let sources = ConfigurationSources(
             file: file, fileName: "f.json5", environment: environment, flags: flags)
         return try sources.resolve(
-            ConfigurationSources.Readers(
-                file: { path throws(ConfigurationError) in
-                    guard path == "/secret" else {
-                        throw ConfigurationError("\(path): the file cannot be read")
-                    }
-                    return "from the file"
-                },
-                object: { text throws(ConfigurationError) in
-                    guard text == "{group: 'g'}" else { throw ConfigurationError("not JSON5") }
-                    return .object(["group": .text("g")])
-                }), warn: warnings)
+            secret: { path throws(ConfigurationError) in
+                guard path == "/secret" else {
+                    throw ConfigurationError("\(path): the file cannot be read")
+                }
+                return "from the file"
+            }, warn: warnings)
     }
 
     private static func message(
@@ -135,6 +130,19 @@ import Testing
         #expect(Self.message(file: ["listen_file": .text("/secret")]) != nil, "no secret")
     }
 
+    @Test func `an object may stand in a variable or a flag`() throws {
+        let text = "{ sinks: [{ topic: 'events', types: ['*'] }] }"
+        #expect(try Self.resolve(environment: ["EVENT_SERVICE_KAFKA": text]).kafka.sinks.count == 1)
+        #expect(try Self.resolve(flags: [("kafka", text)]).kafka.sinks.count == 1)
+        let problem = "not JSON5: line 1, column 10: a value is missing here; texts stand in quotes"
+        #expect(
+            Self.message(environment: ["EVENT_SERVICE_KAFKA": "{ sinks: }"])?.description
+                == "EVENT_SERVICE_KAFKA: \(problem)")
+        let flag = Self.message(flags: [("kafka", "{ sinks: }")])
+        #expect(flag?.description == "--kafka: \(problem)")
+        #expect(flag?.isUsage == true)
+    }
+
     @Test func `DATABASE_URL is the database unless the setting says another`() throws {
         #expect(try Self.resolve(environment: ["DATABASE_URL": "a"]).databaseURL == "a")
         let both = ["DATABASE_URL": "a", "EVENT_SERVICE_DATABASE_URL": "b"]
@@ -192,6 +200,15 @@ import Testing
 }
 
 @Suite struct `Example of a configuration` {
+    @Test func `the example is read as it stands`() throws {
+        let file = try JSON5Reader.object(Repository.text("Config/event-service.example.json5"))
+        let sources = ConfigurationSources(file: file, fileName: "example")
+        let configuration = try sources.resolve(
+            secret: { path throws(ConfigurationError) in "what \(path) holds" }, warn: { _ in })
+        #expect(configuration.jwtSecret == "what /run/secrets/jwt_secret holds")
+        #expect(configuration.maxConnections == 10_000)
+    }
+
     @Test func `the example names every setting, with its default`() throws {
         let text = try Repository.text("Config/event-service.example.json5")
         for setting in Setting.all {

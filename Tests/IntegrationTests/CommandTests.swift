@@ -58,7 +58,12 @@ import Testing
                 "{ listen: { host: 'x' } }",
                 "listen in \(file): an object is not allowed; allowed is"
             ),
-            ("{ listen: ", "not JSON5"), ("[]", "\(file)"), ("", "\(file)"),
+            ("{ listen: ", "\(file): not JSON5: line 1, column 11: a value is missing"),
+            (
+                "// a comment\n{ drain: 15s }",
+                "\(file): not JSON5: line 2, column 10: this is no number"
+            ),
+            ("[]", "\(file): not JSON5: line 1, column 1"), ("", "\(file): not JSON5"),
         ] {
             let result = try run(text)
             #expect(result.status == 1, "\(text)")
@@ -81,6 +86,21 @@ import Testing
             text, ["EVENT_SERVICE_LISTEN": "203.0.113.1:2"], ["--listen", "203.0.113.1:3"])
         #expect(flag.error.contains("203.0.113.1:3"))
         #expect(flag.status == 1)
+    }
+
+    @Test(arguments: [
+        "postgresql://a:s3c@r3t@127.0.0.1/x", "postgresql://127.0.0.1/x?nonsense=s3c@r3t",
+        "host=127.0.0.1 password=s3c@r3t or so",
+    ])
+    func `a database_url that nobody can read stops the start`(url: String) throws {
+        let run = try ToolRun([
+            "serve", "--auth", "none", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0",
+            "--database-url", url,
+        ])
+        #expect(run.status == 1)
+        #expect(run.error.hasPrefix("event-service serve: database_url cannot be read"))
+        #expect(run.error.split(separator: "\n").count == 1)
+        #expect(!run.error.contains("s3c") && !run.error.contains("r3t"))
     }
 
     @Test func `without tokens it listens on loopback only`() throws {

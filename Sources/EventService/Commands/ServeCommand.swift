@@ -16,6 +16,10 @@ extension Command {
             return try checkMapping(configuration, samples) ? 0 : 1
         }
         try checkInsecure(configuration)
+        // One that is away may come back; one that nobody can read will not.
+        if let fault = PQConnection.fault(in: configuration.databaseURL) {
+            throw ConfigurationError(fault)
+        }
         guard configuration.fanout == .postgres || configuration.redisURL != nil else {
             throw ConfigurationError("fanout: redis needs redis_url")
         }

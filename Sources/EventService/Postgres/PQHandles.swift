@@ -71,12 +71,7 @@ struct PQConnection: ~Copyable {
     static func open(
         url: String, overrides: [(String, String)] = [], _ open: Open
     ) throws(DatabaseError) -> OpaquePointer {
-        guard isReadable(url) else {
-            throw DatabaseError(
-                "connect",
-                message: "database_url cannot be read; it is host=… user=… dbname=…, or"
-                    + " postgresql://user:password@host/database with %40 for an @ in the password")
-        }
+        if let fault = fault(in: url) { throw DatabaseError("connect", message: fault) }
         // What stands before `dbname` is a default.
         let defaults = [
             ("fallback_application_name", "event-service"), ("target_session_attrs", "read-write"),
@@ -91,6 +86,13 @@ struct PQConnection: ~Copyable {
             throw DatabaseError("connect", message: "out of memory")
         }
         return handle
+    }
+
+    /// Why libpq will not understand a URL, without a part of it; `nil`: it will.
+    static func fault(in url: String) -> String? {
+        guard !isReadable(url) else { return nil }
+        return "database_url cannot be read; it is host=… user=… dbname=…, or"
+            + " postgresql://user:password@host/database with %40 for an @ in the password"
     }
 
     /// Whether libpq will understand a URL. Asked beforehand, because what it says of one that it does

@@ -100,4 +100,42 @@ import Testing
             #expect(try ToolRun(["top", "--interval", "0"]).status == 2)
         }
     }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `top goes on when the service comes back`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let service = try ServiceProcess(database: database.url)
+            let output = FileManager.default.temporaryDirectory.path + "/top-\(UUID())"
+            defer { try? FileManager.default.removeItem(atPath: output) }
+            let ops = "127.0.0.1:\(service.opsPort)"
+            let top = try ChildProcess(
+                ToolRun.executable.path, ["top", "--interval", "100ms", "--url", "http://\(ops)"],
+                environment: ToolRun.cleanEnvironment, output: output)
+            defer { Self.end(top) }
+            func wait(for text: String, after shown: Int = 0) throws -> Int {
+                try eventually("top shows: \(text)") {
+                    let all = try String(contentsOfFile: output, encoding: .utf8)
+                    return all.dropFirst(shown).contains(text) ? all.count : nil
+                }
+            }
+            _ = try wait(for: "ready, sequences")
+            service.kill()
+            let shown = try wait(for: "no answer, trying again")
+            let again = try ChildProcess(
+                ToolRun.executable.path,
+                [
+                    "serve", "--auth", "none", "--listen", "127.0.0.1:0", "--ops-listen", ops,
+                    "--database-url", database.url, "--log-level", "error",
+                ], environment: ToolRun.cleanEnvironment)
+            defer { Self.end(again) }
+            _ = try wait(for: "ready, sequences", after: shown)
+            #expect(top.isRunning)
+        }
+    }
+
+    private static func end(_ process: ChildProcess) {
+        process.signal(SIGKILL)
+        process.wait()
+    }
 }

@@ -30,14 +30,19 @@ public struct MetricSamples: Sendable {
 
 /// What `event-service top` shows: one page of metrics, and what changed since the one before.
 public struct MetricsView: Sendable {
+    /// How many bridges and threads are shown, the most interesting ones.
+    private static let mostShown = 8
+
     private let now: MetricSamples
     private let before: MetricSamples
     private let seconds: Double
+    private let date: Timestamp
 
-    /// Creates the view of two pages that were read one after the other.
-    public init(now: MetricSamples, before: MetricSamples, elapsed: Duration) {
+    /// Creates the view of two pages that were read one after the other, the later at `date`.
+    public init(now: MetricSamples, before: MetricSamples, elapsed: Duration, date: Timestamp) {
         self.now = now
         self.before = before
+        self.date = date
         seconds = max(0.001, Double(elapsed.wholeMilliseconds) / 1000)
     }
 
@@ -47,17 +52,22 @@ public struct MetricsView: Sendable {
         max(0, now.sum(name) - before.sum(name)) / seconds
     }
 
+    private var state: String {
+        guard now["ready"] == 1 else { return "not ready" }
+        guard now["sequencer_pump"] == 1 else { return "ready, follows" }
+        return now["sequencer_parked"] == 1 ? "ready, sequences (parked)" : "ready, sequences"
+    }
+
     /// The lines.
     public var lines: [String] {
-        let state =
-            now["ready"] == 1
-            ? now["sequencer_pump"] == 1
-                ? now["sequencer_parked"] == 1 ? "ready, sequences (parked)" : "ready, sequences"
-                : "ready, follows"
-            : "not ready"
-        return [
-            "event-service  \(state)",
-            "",
+        let version = now.byLabel("build_info").first?.label ?? "?"
+        let up = Double(date.microseconds) / 1_000_000 - now["process_start_time_seconds"]
+        return ["event-service  \(state)   version \(version)   up \(Self.age(up))", ""] + rows
+            + bridges
+    }
+
+    private var rows: [String] {
+        [
             row(
                 "streams",
                 [
@@ -111,13 +121,39 @@ public struct MetricsView: Sendable {
         ]
     }
 
+    /// A line for each bridge, those that are furthest behind first.
+    private var bridges: [String] {
+        let all = now.byLabel("bridge_lag").sorted { $0.value > $1.value }
+        let lines = all.prefix(Self.mostShown).enumerated().map { index, bridge in
+            let label = "{bridge=\"\(bridge.label)\"}"
+            let state =
+                now["bridge_active" + label] == 0
+                ? "another node's" : now["bridge_connected" + label] == 1 ? "connected" : "away"
+            let cells = [
+                ("behind", count(bridge.value)),
+                ("in/s", decimal(rate("bridge_received_total" + label))),
+                ("out/s", decimal(rate("bridge_sent_total" + label))),
+                ("dead", count(now["bridge_dead_lettered_total" + label])),
+            ]
+            return row(index == 0 ? "bridges" : "", cells) + "   \(state)   \(bridge.label)"
+        }
+        guard all.count > Self.mostShown else { return lines }
+        return lines + [row("", [("more", count(Double(all.count - Self.mostShown)))])]
+    }
+
     private var loops: [(String, String)] {
         let old = Dictionary(
             before.byLabel("loop_busy_seconds_total").map { ($0.label, $0.value) },
             uniquingKeysWith: { first, _ in first })
-        return now.byLabel("loop_busy_seconds_total").map { label, value in
-            (String(label), percent(max(0, value - (old[label] ?? value)) / seconds))
+        let shares = now.byLabel("loop_busy_seconds_total").map { label, value in
+            (label: String(label), share: max(0, value - (old[label] ?? value)) / seconds)
         }
+        guard shares.count > Self.mostShown else {
+            return shares.map { ($0.label, percent($0.share)) }
+        }
+        let busiest = shares.sorted { $0.share > $1.share }.prefix(Self.mostShown)
+        return busiest.map { ($0.label, percent($0.share)) }
+            + [("of", count(Double(shares.count)))]
     }
 
     /// The mean of what came in since; with too little to say it, a dash.
@@ -131,6 +167,15 @@ public struct MetricsView: Sendable {
     private func row(_ title: String, _ cells: [(name: String, value: String)]) -> String {
         let text = cells.map { "\($0.name) \($0.value)" }.joined(separator: "   ")
         return title + String(repeating: " ", count: max(1, 12 - title.count)) + text
+    }
+
+    /// `3 d 4 h`, `4 h 5 min`, `5 min`, `6 s`.
+    private static func age(_ seconds: Double) -> String {
+        let total = Int64(max(0, seconds))
+        let (days, hours, minutes) = (total / 86400, total / 3600 % 24, total / 60 % 60)
+        if days > 0 { return "\(days) d \(hours) h" }
+        if hours > 0 { return "\(hours) h \(minutes) min" }
+        return minutes > 0 ? "\(minutes) min" : "\(total) s"
     }
 
     private func count(_ value: Double) -> String { String(Int64(value)) }

@@ -72,7 +72,7 @@ struct Command: Sendable {
 
     private var help: String {
         let names = options.map { "--\($0.name)" + ($0.value.map { " \($0)" } ?? "") }
-        let width = min(34, names.map(\.count).max() ?? 0)
+        let width = names.map(\.count).max() ?? 0
         let lines = zip(names, options).map { name, option in
             "  \(name.padded(to: width))  \(option.help)"
         }

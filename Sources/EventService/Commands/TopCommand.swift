@@ -37,18 +37,35 @@ private struct Top {
         var readAt = MonotonicClock.now()
         while true {
             usleep(UInt32(interval.wholeMilliseconds * 1000))
-            let samples = try read()
+            let samples: MetricSamples
+            do throws(ConfigurationError) {
+                samples = try read()
+            } catch {
+                if once { throw error }
+                // It may be started anew just now.
+                show(["event-service  no answer, trying again", "", error.description])
+                continue
+            }
             let now = MonotonicClock.now()
-            let view = MetricsView(now: samples, before: before, elapsed: now - readAt)
-            // A terminal is cleared; what is written to a file or a pipe goes on below.
-            let clear = isatty(STDOUT_FILENO) == 1 && !once ? "\u{1B}[H\u{1B}[J" : ""
-            Terminal.print(clear + view.lines.joined(separator: "\n"))
+            let view = MetricsView(
+                now: samples, before: before, elapsed: now - readAt, date: MonotonicClock.date())
+            show(view.lines)
             if once { return 0 }
             (before, readAt) = (samples, now)
         }
     }
 
-    private func read() throws -> MetricSamples {
+    /// Writes over what a terminal shows, line by line, so that it does not flicker; what is written to a
+    /// file or a pipe goes on below.
+    private func show(_ lines: [String]) {
+        guard isatty(STDOUT_FILENO) == 1, !once else {
+            return Terminal.print(lines.joined(separator: "\n"))
+        }
+        Terminal.print(
+            "\u{1B}[H" + lines.joined(separator: "\u{1B}[K\n") + "\u{1B}[K\n\u{1B}[J")
+    }
+
+    private func read() throws(ConfigurationError) -> MetricSamples {
         var page: [UInt8] = []
         let outcome = CurlRequest(url: url, fields: []).perform { page += $0 }
         switch outcome {

@@ -12,6 +12,7 @@ import unittest
 import urllib.request
 
 from servers import ROOT, Database, until
+from test_guides import dead_links
 
 UNIT = "lib/systemd/system/event-service.service"
 
@@ -84,6 +85,13 @@ class Package(unittest.TestCase):
         root.run("apt-mark", "manual", *root.run("apt-mark", "showauto").split())
         self.assertRegex(root.run("event-service", "--version"), r"^event-service \d")
         self.assertIn("--streams N", root.run("event-service-load", "--help"))
+        with self.subTest("the guides"):
+            pages = list(root.path("usr/share/doc/event-service").rglob("*.md"))
+            self.assertGreater(len(pages), 20)
+            for page in pages:
+                self.assertEqual(list(dead_links(page)), [], page)
+            for file in ("prometheus/alerts.yml", "grafana/event-service.json", "proxies/nginx.conf"):
+                self.assertTrue(root.path(f"usr/share/doc/event-service/Config/{file}").is_file(), file)
         with self.subTest("the unit"):
             self.check_unit()
         with self.subTest("serving"):

@@ -26,7 +26,9 @@ class Front:
                         "-addext", "subjectAltName=DNS:localhost", "-keyout", self.folder / "key.pem", "-out", self.certificate],
                        check=True, capture_output=True)
         self.port = free_port()
-        self.process = subprocess.Popen(self.prepare(service))
+        self.environment = None
+        self.log = open(self.folder / "log", "w")
+        self.process = subprocess.Popen(self.prepare(service), env=self.environment, stderr=self.log)
         until("the proxy serves", lambda: self.curl("/readyz").returncode == 0)
 
     def prepare(self, service):
@@ -52,6 +54,7 @@ class Front:
     def close(self):
         self.process.terminate()
         self.process.wait()
+        self.log.close()
         self.directory.cleanup()
 
 
@@ -80,6 +83,18 @@ class HAProxy(Front):
             ("/etc/haproxy/certs/events.example.pem", pair)))
         subprocess.run(["/usr/sbin/haproxy", "-c", "-q", "-f", file], check=True)
         return ["/usr/sbin/haproxy", "-db", "-q", "-f", file]
+
+
+class Caddy(Front):
+    def prepare(self, service):
+        # It would get its certificate from an authority on the net.
+        site = f"https://localhost:{self.port} {{\n\ttls {self.certificate} {self.folder}/key.pem"
+        file = self.folder / "Caddyfile"
+        file.write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + self.configuration(
+            "Caddyfile", ("127.0.0.1:8080", f"127.0.0.1:{service.port}"), ("events.example {", site)))
+        # Where it keeps things.
+        self.environment = {"HOME": str(self.folder), "PATH": os.environ["PATH"]}
+        return ["/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", file]
 
 
 class Proxied:
@@ -138,6 +153,10 @@ class BehindHAProxy(Proxied, unittest.TestCase):
     front = HAProxy
 
 
+class BehindCaddy(Proxied, unittest.TestCase):
+    front = Caddy
+
+
 class Containers(unittest.TestCase):
     """No engine runs here: what is named must be there."""
 
@@ -161,6 +180,11 @@ class Containers(unittest.TestCase):
     def help():
         return subprocess.check_output([ROOT / ".build/release/event-service", "--help"], text=True)
 
+    def test_hadolint_finds_nothing(self):
+        run = subprocess.run([ROOT / ".local/operations/bin/hadolint", "--no-color", CONTAINERS / "Dockerfile"],
+                             capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stdout), (0, ""))
+
     def test_the_image_takes_what_the_package_is(self):
         text = (CONTAINERS / "Dockerfile").read_text()
         (source,) = re.findall(r"^COPY (\S+) ", text, re.M)
@@ -168,7 +192,10 @@ class Containers(unittest.TestCase):
         self.assertIn(".local/package/", (ROOT / "dev/package").read_text())
         # It is for the release on which the package is built and installed in a test.
         self.assertIn("FROM debian:12", text)
-        self.assertIn(re.search(r"^USER (\S+)$", text, re.M)[1], (ROOT / "Config/debian/postinst").read_text())
+        user, group = re.search(r"^USER (\d+):(\d+)$", text, re.M).groups()
+        self.assertRegex(text, rf"groupadd .*--gid {group} event-service ")
+        self.assertRegex(text.replace("\\\n", " "), rf"useradd .*--uid {user} --gid {group} .* event-service ")
+        self.assertIn("getent passwd event-service", (ROOT / "Config/debian/postinst").read_text())
         (entry,) = re.findall(r"^ENTRYPOINT (.*)$", text, re.M)
         (command,) = re.findall(r"^CMD (.*)$", text, re.M)
         self.assertEqual(json.loads(entry), ["event-service"])

@@ -110,6 +110,23 @@ class Package(unittest.TestCase):
             for file in ("etc/passwd", "etc/group", "etc/shadow"):
                 self.assertNotIn("event-service", root.path(file).read_text())
             self.assertIn("event_service", self.database.sql("SELECT nspname FROM pg_namespace"))
+        with self.subTest("as the image does it"):
+            self.check_image()
+
+    def check_image(self):
+        """What the Dockerfile copies, runs and starts, in the same root."""
+        root = self.root
+        text = (ROOT / "Config/docker/Dockerfile").read_text()
+        (script,) = re.findall(r"^RUN ((?:.*\\\n)*.*)$", text, re.M)
+        (user,) = re.findall(r"^USER (\S+)$", text, re.M)
+        root.path("etc/apt/apt.conf.d/clock").write_text(
+            'Acquire::Check-Date "false"; Acquire::Check-Valid-Until "false";\n')
+        root.path(f"tmp/{self.package.name}").write_bytes(self.package.read_bytes())
+        root.run("sh", "-ec", script)
+        self.assertEqual(list(root.path("tmp").glob("*.deb")), [])
+        self.assertEqual(root.run("id", "-nu", user.split(":")[0]), "event-service\n")
+        shown = run("chroot", f"--userspec={user}", root.folder, "/usr/bin/event-service", "--version")
+        self.assertRegex(shown, r"^event-service \d")
 
     def check_unit(self):
         unit = self.root.path(UNIT)

@@ -219,7 +219,9 @@ import Testing
                     """) == [], "the order of a key is kept")
             #expect(
                 try Self.column(cluster, "SELECT reason FROM event_service.dead_letters") == [])
-            #expect(try HTTPClient.get(service.port, "/readyz").status == 200)
+            try eventually("it is ready, which its probe says after the events are there") {
+                try HTTPClient.get(service.port, "/readyz").status == 200 ? true : nil
+            }
             #expect(try service.kilobytes("VmHWM") < 200_000)
             #expect(service.terminate() == 0)
         }

@@ -26,7 +26,7 @@ final class ClientSocket {
             }
         }
         guard connected == 0 else {
-            close(descriptor)
+            // `deinit` closes it: a second time would be another thread's.
             throw TestFailure("connect to \(port): \(String(cString: strerror(errno)))")
         }
     }

@@ -3,6 +3,7 @@ over a real service."""
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -105,7 +106,15 @@ class AlertsInLife(unittest.TestCase):
         url = cls.postgres("start")
         cls.addClassCleanup(cls.postgres, "destroy")
         cls.database = Database(url.rsplit("/", 1)[0])
-        cls.service = Service(cls.database, "--max-connections", "20")
+        port = free_port()
+        cls.redis = subprocess.Popen(
+            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", cls.folder.name],
+            stdout=subprocess.DEVNULL)
+        cls.addClassCleanup(cls.redis.wait)
+        cls.addClassCleanup(cls.redis.kill)
+        source = '{ timeout: "1s", sources: [{ stream: "in", type: "a.b", audience: ["*"] }] }'
+        cls.service = Service(cls.database, "--max-connections", "20", "--redis-url", f"redis://127.0.0.1:{port}",
+                              "--redis", source)
         cls.addClassCleanup(cls.service.close)
         cls.prometheus = Prometheus(f"127.0.0.1:{cls.service.ops_port}")
         cls.addClassCleanup(cls.prometheus.close)
@@ -128,6 +137,11 @@ class AlertsInLife(unittest.TestCase):
             with open_streams(self.service, 25) as answers:
                 self.assertEqual(sorted(set(answers)), [200, 503])
                 self.expect("EventServiceConnectionsNearCap", "EventServiceRefusesConnections")
+            self.expect_quiet()
+        with self.subTest("a bridge stands still"):
+            self.redis.send_signal(signal.SIGSTOP)
+            self.expect("EventServiceBridgeDisconnected")
+            self.redis.send_signal(signal.SIGCONT)
             self.expect_quiet()
         with self.subTest("something holds up sequencing"):
             # What attach() and advance() take; nobody else has a reason to hold it.

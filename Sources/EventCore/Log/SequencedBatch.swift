@@ -54,11 +54,12 @@ public struct SequencedBatch: Sendable {
         return bytes
     }
 
-    /// Reads a batch; `nil` if the bytes are none of this version, or none at all.
+    /// Reads a batch; `nil` if the bytes are none of this version, or none at all. No position is the
+    /// greatest number: one can be added to each.
     public init?(_ bytes: [UInt8]) {
         var rest = bytes[...]
         guard rest.popFirst() == Self.version, let first = rest.number(), let last = rest.number(),
-            first <= last
+            first <= last, last < .max
         else { return nil }
         var events: [Event] = []
         while !rest.isEmpty {

@@ -42,8 +42,7 @@ final class FanoutStream {
         func link(_ name: String) -> RedisLink {
             RedisLink(
                 loop: loop, address: address, timeout: timeout,
-                counters: BridgeCounters(name: name),
-                log: log)
+                counters: BridgeCounters(name: name), log: log)
         }
         (reading, writing) = (link("fanout, reading"), link("fanout, writing"))
         reading.onUp = { [unowned self] in begin() }
@@ -87,9 +86,8 @@ final class FanoutStream {
 
     /// Passes on what this node has sequenced.
     func send(_ batch: SequencedBatch) {
-        let bytes = batch.encoded
         guard let key, writing.isUp, writing.connection.pendingCount < Self.maximumUnanswered,
-            bytes.count <= Self.maximumBytes
+            case let bytes = batch.encoded, bytes.count <= Self.maximumBytes
         else {
             counts.unsent += 1
             return

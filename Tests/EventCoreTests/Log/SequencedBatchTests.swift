@@ -41,6 +41,11 @@ import Testing
         }
     }
 
+    @Test func `a position behind which there is none is none`() {
+        let bytes = SequencedBatch([], first: 1, last: .max).encoded
+        #expect(SequencedBatch(bytes) == nil)
+    }
+
     @Test func `bytes that lie trap nothing`() {
         var random = SeededGenerator(seed: 7)
         for _ in 0..<20_000 {

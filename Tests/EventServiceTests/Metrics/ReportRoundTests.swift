@@ -13,6 +13,7 @@ import Testing
             if case .roundComplete(let number) = message { rounds.ended(number) }
         }
         var result: [Int]?
+        let began = MonotonicClock.now()
         rounds.begin(
             expecting: expecting,
             ask: { (round: ReportRound<Int>) in
@@ -23,7 +24,6 @@ import Testing
                 result = parts
                 loop.stop()
             })
-        let began = MonotonicClock.now()
         withExtendedLifetime(reader) { loop.run() }
         let after = MonotonicClock.now() - began
         #expect(loop.timerCount == 0)

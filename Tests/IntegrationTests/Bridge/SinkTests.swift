@@ -173,15 +173,18 @@ import Testing
             kafka.stop()
             try Self.publish(database, 2000..<3000)
             try kafka.start()
-            let last = try database.ids().last ?? ""
+            let cursors = try eventually("all have a position") {
+                let cursors = try database.ids()
+                return cursors.count == 3000 ? cursors : nil
+            }
             try eventually("all are sent", within: 60) {
                 try database.value(
                     "SELECT position::text FROM event_service.bridge_position")
-                    == last.split(separator: "-").last.map(String.init) ? true : nil
+                    == cursors.last?.split(separator: "-").last.map(String.init) ? true : nil
             }
             let messages = try kafka.consumeAll("events.load")
             let ids = messages.map { ($0["headers"] as? [String: String])?["id"] ?? "" }
-            #expect(Set(ids) == Set(try database.ids()))
+            #expect(Set(ids) == Set(cursors))
             for key in 0..<7 {
                 let own = messages.filter { $0["key"] as? String == String(key) }
                 #expect(

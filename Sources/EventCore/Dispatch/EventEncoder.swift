@@ -77,26 +77,8 @@ public struct EventEncoder: Sendable {
         let start = bytes.count
         bytes.append("{\"event_id\":\"")
         bytes.appendDecimal(envelope.eventID)
-        // A type is made of characters that JSON does not escape.
-        bytes.append("\",\"type\":\"")
-        bytes.append(contentsOf: envelope.type.utf8)
-        bytes.append("\",\"topic\":\"")
-        bytes.append(contentsOf: EventType.topic(of: envelope.type))
-        bytes.append(UInt8(ascii: "\""))
-        if let key = envelope.key {
-            bytes.append(",\"key\":")
-            bytes.appendJSONString(key)
-        }
-        bytes.append(",\"op\":\"")
-        bytes.append(envelope.operation.name)
-        bytes.append("\",\"time\":\"")
-        clock.append(envelope.time, to: &bytes)
-        bytes.append(UInt8(ascii: "\""))
-        if let trace = envelope.traceParent {
-            bytes.append(",\"traceparent\":\"")
-            bytes.append(contentsOf: trace.text.utf8)
-            bytes.append(UInt8(ascii: "\""))
-        }
+        bytes.append("\",")
+        bytes.appendMembers(of: envelope, clock: &clock)
         let envelopeEnd = bytes.count
         if envelope.operation == .publish {
             bytes.append(",\"data\":")
@@ -189,6 +171,30 @@ extension Subscription {
 }
 
 extension [UInt8] {
+    /// Appends what an event's JSON has between its id and its data: `type` to `traceparent`.
+    mutating func appendMembers(of envelope: EventEnvelope, clock: inout TimestampWriter) {
+        // A type is made of characters that JSON does not escape.
+        append("\"type\":\"")
+        append(contentsOf: envelope.type.utf8)
+        append("\",\"topic\":\"")
+        append(contentsOf: EventType.topic(of: envelope.type))
+        append(UInt8(ascii: "\""))
+        if let key = envelope.key {
+            append(",\"key\":")
+            appendJSONString(key)
+        }
+        append(",\"op\":\"")
+        append(envelope.operation.name)
+        append("\",\"time\":\"")
+        clock.append(envelope.time, to: &self)
+        append(UInt8(ascii: "\""))
+        if let trace = envelope.traceParent {
+            append(",\"traceparent\":\"")
+            append(contentsOf: trace.text.utf8)
+            append(UInt8(ascii: "\""))
+        }
+    }
+
     /// An event's JSON object with `id` as its first member, as history and single events have it.
     public func withIDMember(_ cursor: Cursor) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -24,29 +24,20 @@ public final class EphemeralBlock: Sendable {
         var bytes: [UInt8] = []
         var clock = TimestampWriter()
         frames = events.map { event in
+            let envelope = EventEnvelope(
+                position: 0, eventID: 0, time: time, operation: .publish, type: event.type,
+                key: event.key, audience: event.audience)
             let chunk = bytes.beginChunk()
             bytes.append("event: ")
             bytes.append(contentsOf: event.type.utf8)
-            bytes.append("\ndata: {\"type\":\"")
-            bytes.append(contentsOf: event.type.utf8)
-            bytes.append("\",\"topic\":\"")
-            bytes.append(contentsOf: EventType.topic(of: event.type))
-            bytes.append(UInt8(ascii: "\""))
-            if let key = event.key {
-                bytes.append(",\"key\":")
-                bytes.appendJSONString(key)
-            }
-            bytes.append(",\"op\":\"publish\",\"time\":\"")
-            clock.append(time, to: &bytes)
-            bytes.append("\",\"data\":")
+            bytes.append("\ndata: {")
+            bytes.appendMembers(of: envelope, clock: &clock)
+            bytes.append(",\"data\":")
             bytes.appendOnOneLine(event.data.span)
             bytes.append("}\n\n")
             let moved = bytes.endChunk(chunk)
             return Frame(
-                envelope: EventEnvelope(
-                    position: 0, eventID: 0, time: time, operation: .publish, type: event.type,
-                    key: event.key, audience: event.audience),
-                chunk: chunk.start..<bytes.count,
+                envelope: envelope, chunk: chunk.start..<bytes.count,
                 payload: chunk.payloadStart + moved..<bytes.count - 2)
         }
         self.bytes = SharedBytes(bytes)

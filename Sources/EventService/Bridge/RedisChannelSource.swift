@@ -44,7 +44,8 @@ final class RedisChannelSource: Bridge {
             loop: loop, url: configuration.databaseURL, source: counters.name, counters: counters,
             log: log)
         link.onUp = { [unowned self] in subscribe() }
-        link.onDown = { [unowned self] in missed("the connection broke") }
+        // Whether anything was published until it is there again, nobody can tell.
+        link.onDown = { [unowned self] in self.counters.missed.increase() }
         link.connection.onMessage = { [unowned self] in received(channel: $0, $1) }
         intake.onCommitted = { [unowned self] _, _ in finishIfDone() }
         intake.onRoom = { [unowned self] in link.connection.resume() }
@@ -126,10 +127,6 @@ final class RedisChannelSource: Bridge {
             channels: channels.filter { !RedisSourceSettings.isPattern($0) },
             patterns: channels.filter(RedisSourceSettings.isPattern))
         if intake.isFull { link.connection.pause() }
-    }
-
-    private func missed(_ reason: String) {
-        counters.missed.increase()
     }
 
     // MARK: Messages

@@ -248,8 +248,7 @@ final class NotificationListener {
 
     /// Other nodes pass their batches on under the name of this very history.
     private func findFanout(of bounds: LogBounds) {
-        let query =
-            "SELECT event_service.newest_epoch(), event_service.history_name()"
+        let query = "SELECT event_service.newest_epoch(), event_service.history_name()"
         run("name the history", query) { [unowned self] rows in
             guard rows.int64(0, 0) == bounds.history.newestEpoch else {
                 return failed(DatabaseError("name the history", message: "it has just forked"))

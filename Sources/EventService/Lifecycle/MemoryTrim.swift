@@ -9,8 +9,8 @@ final class MemoryTrim {
     private var timer: LoopTimer?
 
     private static let interval = Duration.seconds(30)
-    /// Less than this is kept: it will be wanted again.
-    private static let allowance = 1 << 20
+    /// Less than this is kept: what is free at the ends of the arenas is about as much.
+    private static let allowance = 256 << 10
 
     init(on loop: EventLoop) {
         timer = LoopTimer(loop) { [unowned self] _ in

@@ -72,3 +72,21 @@ if Context.environment["EVENT_SERVICE_FUZZ"] != nil {
         package.products.append(.executable(name: "Fuzz\(parser)", targets: ["Fuzz\(parser)"]))
     }
 }
+
+// Who runs some tests need not wait until the others are compiled: dev/test.
+if let part = Context.environment["EVENT_SERVICE_TESTS"] {
+    let others =
+        switch part {
+        case "unit": ["Simulation", "IntegrationTests"]
+        case "integration":
+            [
+                "Simulation", "LoadDriver", "EventCoreTests", "EventServiceTests",
+                "LoadDriverTests",
+            ]
+        default: fatalError("EVENT_SERVICE_TESTS is unit or integration")
+        }
+    package.targets.removeAll { others.contains($0.name) }
+    package.products.removeAll { product in
+        (product as? Product.Executable)?.targets.contains { others.contains($0) } == true
+    }
+}

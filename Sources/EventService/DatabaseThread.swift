@@ -55,7 +55,7 @@ final class DatabaseThread: Sendable {
         let pool = ConnectionPool(
             loop: loop, servers: servers, size: configuration.databasePoolSize, log: log)
         let reader = LogReader(
-            pool: pool, encoder: encoder, ringBytes: configuration.ringBytes,
+            loop: loop, pool: pool, encoder: encoder, ringBytes: configuration.ringBytes,
             access: AccessReader(pool: pool, checker: configuration.sessionCheck, log: log),
             log: log)
         let revocations = RevocationReader(

@@ -23,16 +23,18 @@ final class LogReader {
     private let encoder: EventEncoder
     private let access: AccessReader
     private let log: Log
-    /// How much is kept of shared pages.
-    private let cacheBytes: Int
     /// The history to which positions belong; `nil` before the first attachment.
     private(set) var history: EpochHistory?
-    private var cache: [(after: Int64, page: LogPage)] = []
+    private var cache: PageCache
+    private var cacheTimer: LoopTimer?
     private var waiting: [Int64: [PageWaiter]] = [:]
     private var boundsQuery = CoalescedQuery<(LogReply) -> Void>()
     private var logRows = LogRows()
     /// How many shared pages were answered without a query.
     private(set) var keptPages = 0
+
+    /// How long a shared page is kept, at least, that nobody asks for.
+    private static let pageLifetime = Duration.seconds(10)
 
     /// Called when a connection has found another history than that of the node.
     var onOtherHistory: () -> Void = {}
@@ -40,19 +42,24 @@ final class LogReader {
     /// - Parameter ringBytes: the setting `ring_bytes`; a quarter of it, but from 1 to 16 MiB, is kept of
     ///   shared pages.
     init(
-        pool: ConnectionPool, encoder: EventEncoder, ringBytes: Int, access: AccessReader, log: Log
+        loop: EventLoop, pool: ConnectionPool, encoder: EventEncoder, ringBytes: Int,
+        access: AccessReader, log: Log
     ) {
-        cacheBytes = min(max(ringBytes / 4, 1 << 20), 16 << 20)
+        cache = PageCache(maximumBytes: min(max(ringBytes / 4, 1 << 20), 16 << 20))
         self.pool = pool
         self.encoder = encoder
         self.access = access
         self.log = log
+        cacheTimer = LoopTimer(loop) { [unowned self] _ in
+            cache.removeUnwanted()
+            if !cache.isEmpty { cacheTimer?.set(after: Self.pageLifetime) }
+        }
     }
 
     /// The listener has attached; positions may mean other events than they did.
     func attached(_ history: EpochHistory) {
         guard history != self.history else { return }
-        cache = []
+        cache.removeAll()
         let isFirst = self.history == nil
         self.history = history
         // What the pool still waits for may be a server that is out of use, and would wait for long.
@@ -99,10 +106,10 @@ final class LogReader {
         // A page that was read before its end was written ends short. It is good as long as the ring
         // goes on where it ends.
         let needed = min(start + PageRequest.size, max(until, after + 1))
-        if let kept = cache.first(where: { $0.after == start }), kept.page.scanned >= needed {
+        if let page = cache.page(after: start, upTo: needed) {
             keptPages += 1
-            reply(.page(kept.page))
-            return readAhead(behind: kept.page.scanned, head: kept.page.head)
+            reply(.page(page))
+            return readAhead(behind: page.scanned, head: page.head)
         }
         let isLate = waiting[start] != nil
         if !isLate { readShared(start) }
@@ -123,7 +130,8 @@ final class LogReader {
                 for waiter in waited { waiter.reply(outcome) }
                 return
             }
-            keep(page, after: start)
+            if cache.isEmpty { cacheTimer?.set(after: Self.pageLifetime) }
+            cache.keep(page, after: start)
             // For some the page may be older than their question: it is read again, once for all of them.
             let asksAgain = waited.filter { $0.isLate && page.head < $0.after }
             if !asksAgain.isEmpty {
@@ -136,19 +144,10 @@ final class LogReader {
         }
     }
 
-    private func keep(_ page: LogPage, after: Int64) {
-        cache.removeAll { $0.after == after }
-        cache.append((after, page))
-        var bytes = cache.reduce(0) { $0 + $1.page.block.byteCount }
-        while bytes > cacheBytes, cache.count > 1 {
-            bytes -= cache.removeFirst().page.block.byteCount
-        }
-    }
-
     /// Whoever read a full page of the shared ones will ask for the next.
     private func readAhead(behind scanned: Int64, head: Int64) {
         guard scanned % PageRequest.size == 0, scanned + PageRequest.size <= head,
-            waiting[scanned] == nil, !cache.contains(where: { $0.after == scanned })
+            waiting[scanned] == nil, !cache.contains(after: scanned)
         else { return }
         readShared(scanned)
     }

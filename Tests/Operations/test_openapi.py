@@ -30,6 +30,13 @@ class Documents(unittest.TestCase):
             run = subprocess.run([TOOLS / "openapi-spec-validator", file.name], capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
+    def test_the_guide_has_a_section_for_each_path(self):
+        described = {(method.upper(), path.replace("{id}", "ID"))
+                     for path, methods in self.read("openapi.json")["paths"].items() for method in methods}
+        headings = re.findall(r"^## (GET|POST) (/.*)$", (ROOT / "docs/http.md").read_text(), re.M)
+        told = {(method, path) for method, paths in headings for path in paths.split(", ")}
+        self.assertEqual(told - {("GET", "/openapi.json"), ("GET", "/asyncapi.json")}, described)
+
     def test_asyncapi_describes_every_frame_and_event(self):
         document = self.read("asyncapi.json")
         self.assertRegex(document["asyncapi"], r"^3\.")

@@ -80,7 +80,9 @@ class Package(unittest.TestCase):
         root = self.root
         before = root.files()
         root.path("tmp/event-service.deb").write_bytes(self.package.read_bytes())
-        root.run("apt-get", "install", "-y", "--no-install-recommends", "/tmp/event-service.deb")
+        said = root.run("apt-get", "install", "-y", "--no-install-recommends", "/tmp/event-service.deb")
+        self.assertIn("/etc/event-service/environment", said)
+        self.assertRegex(said, r"DATABASE_URL=\S+ event-service migrate")
         # What it brought along stays, as apt leaves it.
         root.run("apt-mark", "manual", *root.run("apt-mark", "showauto").split())
         self.assertRegex(root.run("event-service", "--version"), r"^event-service \d")
@@ -102,6 +104,12 @@ class Package(unittest.TestCase):
             root.run("apt-get", "install", "-y", "--reinstall", "/tmp/event-service.deb")
             self.assertIn("LOG_FORMAT=json", settings.read_text())
             self.assertEqual(settings.stat().st_mode & 0o777, 0o640)
+        with self.subTest("its migrations can be applied before it is installed"), tempfile.TemporaryDirectory() as new:
+            run("dpkg-deb", "-x", self.package, new)
+            self.database.sql("CREATE DATABASE before_the_package")
+            url = self.database.url.rsplit("/", 1)[0] + "/before_the_package"
+            said = run(f"{new}/usr/bin/event-service", "migrate", "--database-url", url)
+            self.assertIn("applied 0001_event_log.sql", said)
         with self.subTest("purging"):
             root.run("apt-get", "purge", "-y", "event-service")
             root.path("tmp/event-service.deb").unlink()

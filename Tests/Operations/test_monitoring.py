@@ -1,10 +1,12 @@
-"""The dashboard shows what there is to see, over a real Prometheus; each runbook says what to look at and what to do."""
+"""The page of metrics is sound, and the dashboard shows what is on it, over a real Prometheus; each runbook
+says what to look at and what to do."""
 import json
 import pathlib
 import re
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 
 from servers import ROOT, Database, Service, free_port, open_streams, until
 from test_alerts import Prometheus
@@ -64,6 +66,10 @@ class Dashboard(unittest.TestCase):
             for number in range(5):
                 database.sql(f"INSERT INTO tasks (title) VALUES ('number {number}')")
             until("events are seen", lambda: prometheus.query("event_service_log_head_position") == ["5"])
+            with self.subTest("promtool finds nothing wrong with the page"):
+                page = urllib.request.urlopen(f"http://127.0.0.1:{service.ops_port}/metrics", timeout=10).read()
+                lint = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True)
+                self.assertEqual((lint.returncode, lint.stdout + lint.stderr), (0, b""))
             for text in EXPRESSIONS:
                 # What is refused is shown only where there is some.
                 if not text.endswith("> 0"):

@@ -83,6 +83,7 @@ class Package(unittest.TestCase):
         said = root.run("apt-get", "install", "-y", "--no-install-recommends", "/tmp/event-service.deb")
         self.assertIn("/etc/event-service/environment", said)
         self.assertRegex(said, r"DATABASE_URL=\S+ event-service migrate")
+        self.assertTrue(root.path(re.search(r"stands in (/usr/\S+)", said)[1]).is_file())
         # What it brought along stays, as apt leaves it.
         root.run("apt-mark", "manual", *root.run("apt-mark", "showauto").split())
         self.assertRegex(root.run("event-service", "--version"), r"^event-service \d")

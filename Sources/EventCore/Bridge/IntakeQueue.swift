@@ -123,6 +123,7 @@ public struct IntakeQueue: Sendable {
     private var items: [IntakeItem] = []
     private var bytes = 0
     private var underWay = 0
+    private var wasFull = false
     private var batchLimit: Int
     /// The partitions that are read here.
     private var partitions: [PartitionName: Standing] = [:]
@@ -156,6 +157,13 @@ public struct IntakeQueue: Sendable {
     /// Whether a source that has stopped may go on.
     public var hasRoom: Bool { items.count <= limits.messages / 2 && bytes <= limits.bytes / 2 }
 
+    /// Items have left the queue: whether there is room again after it was full, said once.
+    public mutating func emptied() -> Bool {
+        guard wasFull, hasRoom else { return false }
+        wasFull = false
+        return true
+    }
+
     // MARK: Partitions
 
     /// A partition is read here from now on; `next` is where the database has it standing.
@@ -177,6 +185,7 @@ public struct IntakeQueue: Sendable {
     public mutating func add(_ item: IntakeItem) {
         items.append(item)
         bytes += item.byteCount
+        if isFull { wasFull = true }
     }
 
     /// Whoever hears the same takes it in: what is not under way is dropped. Returns how much that was.
@@ -232,8 +241,10 @@ public struct IntakeQueue: Sendable {
 
     /// What is to be done about a partition that stands elsewhere than was believed.
     public enum Correction: Sendable, Equatable {
-        /// Nothing: what lay before was taken in already.
+        /// Nothing: it is read elsewhere by now.
         case none
+        /// What lies before this offset was taken in already; leave out what still comes of it.
+        case skip(Int64)
         /// Read it again from here; `nil`: from where it was begun.
         case seek(Int64?)
     }
@@ -252,7 +263,7 @@ public struct IntakeQueue: Sendable {
         removeWaiting(from: 0) { item in
             item.place.map { $0.partition == partition && $0.offset < next } ?? false
         }
-        return .none
+        return .skip(next)
     }
 
     private mutating func drop(_ count: Int) {

@@ -121,6 +121,7 @@ extension KafkaSettings {
         "group.id": "kafka.group",
         "enable.auto.commit": "nothing: offsets are committed after their events are",
         "enable.auto.offset.store": "nothing: offsets are committed after their events are",
+        "enable.partition.eof": "nothing: the end tells whether a topic is a new one",
         "enable.idempotence": "nothing: it is always on",
         "statistics.interval.ms": "nothing: the statistics tell whether a broker is there",
         "plugin.library.paths": "nothing: no other code is loaded",

@@ -1,6 +1,10 @@
 import EventCore
 
 /// A bridge's own connection to PostgreSQL, which is opened again when it breaks.
+///
+/// One, and no pool: what it asks is one thing after the other, and the lock by which one node at a time
+/// runs a bridge belongs to the session. So that the lock is not lost unnoticed, on a connection that
+/// only seems to stand, the session is asked now and then whether it is there.
 final class BridgeDatabase {
     private let loop: EventLoop
     private let connection: DatabaseConnection
@@ -11,12 +15,21 @@ final class BridgeDatabase {
     private var isStopped = false
     private var timer: LoopTimer?
     private(set) var isReady = false
+    private var probeTimer: LoopTimer?
+    private var lastUse = MonotonicTime.zero
+
+    /// How long a session may be idle before it is asked whether it is there.
+    private static let idleInterval = Duration.seconds(5)
+    /// How long that answer may take.
+    private static let probeTimeout = Duration.seconds(5)
 
     /// What is asked again and again is parsed once.
     private let prepared: [Query]
 
     /// The session is there: what it held before, locks among it, is gone.
     var onUp: () -> Void = {}
+    /// The session is idle again after it was asked whether it is there.
+    var onIdle: () -> Void = {}
     /// The session is gone.
     var onDown: () -> Void = {}
     /// The session has heard a notification.
@@ -32,6 +45,7 @@ final class BridgeDatabase {
         connection.onLoss = { [unowned self] in lost($0) }
         connection.onNotification = { [unowned self] in onNotification($0, $1) }
         timer = LoopTimer(loop) { [unowned self] _ in connect() }
+        probeTimer = LoopTimer(loop) { [unowned self] _ in probe() }
     }
 
     /// Connects, and stays connected.
@@ -44,6 +58,7 @@ final class BridgeDatabase {
         isStopped = true
         isReady = false
         timer?.cancel()
+        probeTimer?.cancel()
         connection.close()
     }
 
@@ -53,7 +68,9 @@ final class BridgeDatabase {
     /// Runs a query; the session must be idle. An error that ends the connection is told to `completion`
     /// first, and then to `onDown`.
     func run(_ query: Query, completion: @escaping (consuming QueryOutcome) -> Void) {
+        lastUse = loop.now
         connection.run(query) { [weak self] outcome in
+            if let self { lastUse = loop.now }
             switch consume outcome {
             case .rows(let rows):
                 completion(.rows(rows))
@@ -61,6 +78,15 @@ final class BridgeDatabase {
                 completion(.failed(error))
                 if error.isConnectionLoss { self?.lost(error) }
             }
+        }
+    }
+
+    private func probe() {
+        probeTimer?.set(after: Self.idleInterval)
+        guard isIdle, loop.now - lastUse >= Self.idleInterval else { return }
+        run(Query("ask whether the session is there", "SELECT", timeout: Self.probeTimeout)) {
+            [weak self] outcome in
+            if case .rows = consume outcome { self?.onIdle() }
         }
     }
 
@@ -77,6 +103,8 @@ final class BridgeDatabase {
             if failures > 0 { log.info("bridge: database is back", ["bridge": name]) }
             failures = 0
             isReady = true
+            lastUse = loop.now
+            probeTimer?.set(after: Self.idleInterval)
             return onUp()
         }
         connection.run(query) { [weak self] outcome in

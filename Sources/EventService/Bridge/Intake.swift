@@ -18,6 +18,8 @@ final class Intake {
     var onCommitted: (_ receipts: [String], _ offsets: [IntakeBatch.Offset]) -> Void = { _, _ in }
     /// A partition must be read again from here; `nil`: from where it was begun.
     var onSeek: (_ partition: PartitionName, _ offset: Int64?) -> Void = { _, _ in }
+    /// Another node has taken a partition in up to here: nothing before it is wanted any more.
+    var onOvertaken: (_ partition: PartitionName, _ offset: Int64) -> Void = { _, _ in }
     /// There is room again after the queue was full.
     var onRoom: () -> Void = {}
     /// A message became no event, for this reason; it is about to be kept.
@@ -28,7 +30,6 @@ final class Intake {
     var unread = 0 {
         didSet { noteLength() }
     }
-    private var wasFull = false
 
     /// - Parameter source: the name under which offsets are kept.
     init(
@@ -53,6 +54,7 @@ final class Intake {
             onUp()
             sendNext()
         }
+        database.onIdle = { [unowned self] in sendNext() }
         retryTimer = LoopTimer(loop) { [unowned self] _ in
             isWaitingToRetry = false
             sendNext()
@@ -91,7 +93,6 @@ final class Intake {
         case .nothing: counters.dropped.increase()
         }
         queue.add(item)
-        if queue.isFull { wasFull = true }
     }
 
     /// Drops what is not under way, and returns how much that was.
@@ -130,7 +131,7 @@ final class Intake {
         batch = next
         let query = Query(
             "take in a batch", "SELECT * FROM event_service.take_in($1, $2, $3, $4)",
-            next.parameters, preparedName: "take_in", timeout: .seconds(60))
+            next.parameters, preparedName: "take_in", timeout: .seconds(30))
         database.run(query) { [weak self] outcome in
             guard let self else { return }
             switch consume outcome {
@@ -162,10 +163,7 @@ final class Intake {
         onCommitted(receipts, batch.offsets)
         noteLength()
         sendNext()
-        if wasFull, queue.hasRoom {
-            wasFull = false
-            onRoom()
-        }
+        if queue.emptied() { onRoom() }
     }
 
     private func refused(_ rows: borrowing Rows) {
@@ -182,10 +180,14 @@ final class Intake {
                 ])
             switch queue.stands(partition, at: next) {
             case .none: break
+            case .skip(let offset): onOvertaken(partition, offset)
             case .seek(let offset): onSeek(partition, offset)
             }
         }
+        noteLength()
         sendNext()
+        // Nothing may be left that a later batch would tell of.
+        if queue.emptied() { onRoom() }
     }
 
     private func failed(_ error: DatabaseError) {

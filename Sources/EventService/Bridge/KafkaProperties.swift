@@ -29,6 +29,7 @@ struct KafkaProperties: Sendable {
             ] + given + [
                 brokers, ("group.id", configuration.kafka.group),
                 ("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"),
+                ("enable.partition.eof", "true"),
                 ("statistics.interval.ms", Self.statisticsInterval),
             ]
         producer =

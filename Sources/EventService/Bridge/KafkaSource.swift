@@ -13,7 +13,8 @@ import EventCore
 /// does not go on where the partition stands; it is refused as a whole.
 final class KafkaSource: Bridge {
     private let loop: EventLoop
-    private let consumer: KafkaConsumer
+    private let makeConsumer: () throws -> KafkaConsumer
+    private var consumer: KafkaConsumer
     private let producer: KafkaProducer?
     private let intake: Intake
     private let sources: [String: KafkaSourceSettings]
@@ -21,9 +22,6 @@ final class KafkaSource: Bridge {
     private let counters: BridgeCounters
     private let log: Log
     private var readings: [PartitionName: PartitionReading] = [:]
-    /// The ends that the library remembered when partitions were assigned: they may be from before another
-    /// node read on, and tell nothing of a topic made anew.
-    private var oldEnds: [PartitionName: Int64] = [:]
     /// What was assigned and waits for its place in PostgreSQL; the library waits for an answer also where
     /// it is nothing.
     private var unplaced: [PartitionName]?
@@ -33,6 +31,8 @@ final class KafkaSource: Bridge {
     private var isPaused = false
     private var patience: LoopTimer?
     private var second: LoopTimer?
+    /// Set while the consumer is of no use any more.
+    private var renewal: LoopTimer?
     private var onFinished: (() -> Void)?
     private var isFinishing = false
     private var isLeaving = false
@@ -40,6 +40,8 @@ final class KafkaSource: Bridge {
 
     /// How long messages may wait in the library's queue before their partitions are paused.
     private static let patience = Duration.seconds(1)
+    /// How soon a consumer that the library has given up is replaced.
+    private static let renewalDelay = Duration.seconds(2)
     /// Copies of dead letters that may be on their way at once.
     private static let maximumLetters = 1000
     /// The most of a message that a copy holds: what a broker takes that nobody told otherwise.
@@ -57,20 +59,15 @@ final class KafkaSource: Bridge {
         sources = Dictionary(
             settings.sources.flatMap { source in source.topics.map { ($0, source) } }
         ) { first, _ in first }
-        consumer = try KafkaConsumer(properties.consumer, loop: loop, log: log)
+        makeConsumer = { try KafkaConsumer(properties.consumer, loop: loop, log: log) }
+        consumer = try makeConsumer()
         producer =
             settings.needsProducer
             ? try KafkaProducer(properties.producer, loop: loop, log: log) : nil
         intake = Intake(
             loop: loop, url: configuration.databaseURL, source: source, counters: counters,
             log: log)
-        try consumer.subscribe(sources.keys.sorted())
-        consumer.onMessage = { [unowned self] in received($0) }
-        consumer.onTurnEnded = { [unowned self] in turnEnded() }
-        consumer.onAssigned = { [unowned self] in assigned($0) }
-        consumer.onRevoked = { [unowned self] in revoked($0) }
-        consumer.onBrokers = { counters.note(brokersAreUp: $0, log) }
-        consumer.onError = { [unowned self] in failed($0) }
+        try begin()
         producer?.onDelivered = { [unowned self] in letterSent($1) }
         intake.onCommitted = { [unowned self] _, offsets in
             consumer.commit(offsets.map { ($0.partition, $0.next) })
@@ -80,10 +77,27 @@ final class KafkaSource: Bridge {
             readings[partition]?.sought(offset)
             consumer.seek(partition, to: offset)
         }
+        intake.onOvertaken = { [unowned self] in readings[$0]?.overtaken($1) }
         intake.onRoom = { [unowned self] in goOn() }
         intake.onDeadLetter = { [unowned self] in copy($0, from: $1) }
         patience = LoopTimer(loop) { [unowned self] _ in pause() }
         second = LoopTimer(loop) { [unowned self] _ in secondPassed() }
+        renewal = LoopTimer(loop) { [unowned self] _ in renew() }
+    }
+
+    /// Joins the group with the present consumer.
+    private func begin() throws {
+        try consumer.subscribe(sources.keys.sorted())
+        consumer.onMessage = { [unowned self] in received($0) }
+        consumer.onEnd = { [unowned self] in
+            readings[$0]?.ended(at: $1, now: loop.now)
+        }
+        consumer.onTurnEnded = { [unowned self] in turnEnded() }
+        consumer.onAssigned = { [unowned self] in assigned($0) }
+        consumer.onRevoked = { [unowned self] in revoked($0) }
+        consumer.onBrokers = { [counters, log] in counters.note(brokersAreUp: $0, log) }
+        consumer.onError = { [unowned self] in failed($0) }
+        consumer.onFatal = { [unowned self] in gaveUp() }
     }
 
     func start() {
@@ -101,8 +115,7 @@ final class KafkaSource: Bridge {
 
     func stop() {
         counters.active.set(0)
-        patience?.cancel()
-        second?.cancel()
+        for timer in [patience, second, renewal] { timer?.cancel() }
         intake.stop()
         consumer.close()
         producer?.close()
@@ -112,7 +125,40 @@ final class KafkaSource: Bridge {
     private func leaveIfDone() {
         guard isFinishing, !isLeaving, !intake.isUnderWay else { return }
         isLeaving = true
+        guard renewal?.isSet == false else { return finished() }
         consumer.leave()
+    }
+
+    private func finished() {
+        onFinished?()
+        onFinished = nil
+    }
+
+    // MARK: Giving up
+
+    /// The library will fetch nothing more: as when another member has taken this one's
+    /// `group.instance.id`, or a broker that was restarted believes so.
+    private func gaveUp() {
+        guard renewal?.isSet == false else { return }
+        log.warning("bridge: joins the group anew", ["bridge": counters.name])
+        counters.retried.increase()
+        renewal?.set(after: Self.renewalDelay)
+        unplaced = nil
+        if !readings.isEmpty { revoked(Array(readings.keys)) }
+        goOn()
+        if isFinishing { finished() }
+    }
+
+    private func renew() {
+        consumer.close()
+        do {
+            consumer = try makeConsumer()
+            try begin()
+            if intake.isFull { hold() }
+        } catch {
+            failed("\(error)")
+            renewal?.set(after: Self.renewalDelay)
+        }
     }
 
     // MARK: Partitions
@@ -142,7 +188,6 @@ final class KafkaSource: Bridge {
         unplaced = nil
         for partition in partitions {
             readings[partition] = PartitionReading(taken[partition])
-            oldEnds[partition] = consumer.end(of: partition)
             intake.assign(partition, next: taken[partition]?.next)
         }
         log.info(
@@ -156,7 +201,6 @@ final class KafkaSource: Bridge {
         unplaced = nil
         for partition in partitions {
             readings[partition] = nil
-            oldEnds[partition] = nil
             intake.revoke(partition)
         }
         log.info(
@@ -190,6 +234,7 @@ final class KafkaSource: Bridge {
         switch verdict {
         case .skip: break
         case .startOver: startOver(message.partition)
+        case .lookAgain(let offset): consumer.seek(message.partition, to: offset)
         case .take: take(message, settings)
         }
         if intake.isFull { hold() }
@@ -213,9 +258,7 @@ final class KafkaSource: Bridge {
 
     private func turnEnded() {
         intake.flush()
-        guard isLeaving, consumer.isClosed else { return }
-        onFinished?()
-        onFinished = nil
+        if isLeaving, consumer.isClosed { finished() }
     }
 
     // MARK: Back-pressure
@@ -234,6 +277,7 @@ final class KafkaSource: Bridge {
         isHeld = false
         isPaused = true
         consumer.pause(Array(readings.keys))
+        for partition in readings.keys { readings[partition]?.paused() }
         consumer.hold(false)
     }
 
@@ -252,11 +296,8 @@ final class KafkaSource: Bridge {
         consumer.wake()
         var behind = 0
         for (partition, reading) in readings {
-            let end = consumer.end(of: partition)
-            if end != oldEnds[partition], readings[partition]?.ends(at: end) == .startOver {
-                startOver(partition)
-            }
-            behind += Int(max(0, end - reading.next))
+            if readings[partition]?.timePassed(now: loop.now) == true { startOver(partition) }
+            behind += Int(max(0, consumer.end(of: partition) - reading.next))
         }
         intake.unread = behind
     }

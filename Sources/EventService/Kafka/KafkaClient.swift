@@ -57,6 +57,10 @@ final class KafkaClient: ReadinessHandler {
 
     /// Something is wrong which the library tries to mend by itself.
     var onError: (_ text: String) -> Void = { _ in }
+    /// The library has given this client up, as `onError` told before. It may not be closed from within.
+    var onFatal: () -> Void = {}
+    /// Called when all messages of a partition were read, with the offset that the next one will get.
+    var onEnd: (_ topic: String, _ partition: Int32, _ end: Int64) -> Void = { _, _, _ in }
     /// Called with each statistics: whether any broker is there.
     var onBrokers: (_ areUp: Bool) -> Void = { _ in }
     /// Called with each other event, which is valid for the time of the call.
@@ -157,12 +161,7 @@ final class KafkaClient: ReadinessHandler {
     private func take(_ event: OpaquePointer) {
         switch rd_kafka_event_type(event) {
         case RD_KAFKA_EVENT_ERROR:
-            // That all brokers are down is told by the statistics, which also tell when they no longer are.
-            if rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN {
-                onBrokers(false)
-            } else {
-                onError(rd_kafka_event_error_string(event).map { String(cString: $0) } ?? "")
-            }
+            takeError(event)
         case RD_KAFKA_EVENT_STATS:
             // STATISTICS.md of librdkafka: nothing but a broker has such a state.
             if let json = rd_kafka_event_stats(event) {
@@ -170,6 +169,22 @@ final class KafkaClient: ReadinessHandler {
             }
         case let type:
             onEvent(type, event)
+        }
+    }
+
+    private func takeError(_ event: OpaquePointer) {
+        switch rd_kafka_event_error(event) {
+        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+            // The statistics tell that too, and also when they no longer are.
+            onBrokers(false)
+        case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+            guard let place = rd_kafka_event_topic_partition(event) else { return }
+            defer { rd_kafka_topic_partition_destroy(place) }
+            let (topic, partition) = (place.pointee.topic, place.pointee.partition)
+            if let topic { onEnd(String(cString: topic), partition, place.pointee.offset) }
+        default:
+            onError(rd_kafka_event_error_string(event).map { String(cString: $0) } ?? "")
+            if rd_kafka_fatal_error(handle, nil, 0) != RD_KAFKA_RESP_ERR_NO_ERROR { onFatal() }
         }
     }
 

@@ -18,6 +18,8 @@ final class KafkaConsumer {
 
     /// Called with each message.
     var onMessage: (Message) -> Void = { _ in }
+    /// Called when all messages of a partition were read, with the offset that the next one will get.
+    var onEnd: (PartitionName, _ end: Int64) -> Void = { _, _ in }
     /// Called when several messages may have come, and no more are there at the moment.
     var onTurnEnded: () -> Void = {}
     /// These partitions are to be read here: answer with `assign`.
@@ -26,6 +28,8 @@ final class KafkaConsumer {
     var onRevoked: ([PartitionName]) -> Void = { _ in }
     /// Something is wrong which the library tries to mend by itself.
     var onError: (_ text: String) -> Void = { _ in }
+    /// Nothing more will come: another is needed. It may not be closed from within.
+    var onFatal: () -> Void = {}
     /// Called now and then: whether any broker is there.
     var onBrokers: (_ areUp: Bool) -> Void = { _ in }
 
@@ -36,6 +40,8 @@ final class KafkaConsumer {
         client.onEvent = { [unowned self] in received($0, $1) }
         client.onTurnEnded = { [unowned self] in onTurnEnded() }
         client.onError = { [unowned self] in onError($0) }
+        client.onFatal = { [unowned self] in onFatal() }
+        client.onEnd = { [unowned self] in onEnd(PartitionName(topic: $0, partition: $1), $2) }
         client.onBrokers = { [unowned self] in onBrokers($0) }
     }
 
@@ -113,7 +119,8 @@ final class KafkaConsumer {
         rd_kafka_commit(client.handle, list.list, 1)
     }
 
-    /// The offset that the next message of a partition will get, as far as is known; -1001: not yet.
+    /// The offset that the next message of a partition will get, as far as was ever heard, be it in an
+    /// earlier assignment; -1001: never.
     func end(of partition: PartitionName) -> Int64 {
         var (low, high) = (Int64(-1001), Int64(-1001))
         rd_kafka_get_watermark_offsets(

@@ -178,6 +178,9 @@ final class LoopTimer: TimerHandler {
         loop.setTimer(self, at: loop.now + duration)
     }
 
+    /// Whether it is still to come.
+    var isSet: Bool { timerIndex >= 0 }
+
     /// Takes the timer back.
     func cancel() {
         loop.cancelTimer(self)

@@ -161,6 +161,32 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(2)))
+    func `a member whose instance another has taken joins anew once that is gone`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let kafka = try KafkaServer()
+            try kafka.create("tasks", partitions: 6)
+            try kafka.produce("tasks", Self.messages(0..<1000))
+            func start() throws -> ServiceProcess {
+                try ServiceProcess(
+                    database: database.url,
+                    configuration: Self.configuration(kafka, instance: "twice"))
+            }
+            let first = try start()
+            try Self.waits(database.url, for: 1000)
+            let second = try start()
+            try eventually("it is fenced") {
+                first.log.contains("bridge: joins the group anew") ? true : nil
+            }
+            second.kill()
+            try kafka.produce("tasks", Self.messages(1000..<3000))
+            try Self.waits(database.url, for: 3000)
+            try Self.expectEach(of: 3000, database.url)
+            #expect(first.terminate() == 0)
+        }
+    }
+
     @Test(.timeLimit(.minutes(5)))
     func `a backlog is taken in at full speed`() async throws {
         try await onOwnThread {

@@ -88,8 +88,8 @@ import Testing
             var service = try ServiceProcess(
                 database: database.url, configuration: Self.configuration(kafka))
             try Self.eventCount(database, is: 5)
-            // Shorter than before, as long, and longer.
-            for (count, total) in [(3, 8), (3, 11), (8, 19)] {
+            // Shorter than before, as long, longer, and so long that it ends where the last was looked for.
+            for (count, total) in [(3, 8), (3, 11), (8, 19), (7, 26)] {
                 #expect(service.terminate() == 0)
                 try kafka.delete("tasks")
                 try kafka.create("tasks", partitions: 1)

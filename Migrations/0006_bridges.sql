@@ -182,7 +182,8 @@ BEGIN
 END $$;
 
 -- Notes that a sink has sent everything up to `reached` (NULL: nothing to note), and returns the next
--- page of the log behind `after`, as replay() does.
+-- page of the log behind `after`, as replay() does. Neither, and no row, where the log has opened another
+-- epoch since the session called attach(): what was reached may be another event there.
 CREATE OR REPLACE FUNCTION event_service.sink_page(
     sink text, reached bigint, after bigint, types text[], max_rows int DEFAULT 1000, max_bytes bigint DEFAULT 8388608)
 RETURNS TABLE (head bigint, floor bigint, scanned bigint, "position" bigint, event_id bigint,
@@ -190,10 +191,14 @@ RETURNS TABLE (head bigint, floor bigint, scanned bigint, "position" bigint, eve
                audience text[], hidden_from text[], data json, traceparent text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    attached bigint := nullif(current_setting('event_service.epoch', true), '')::bigint;
 BEGIN
     UPDATE event_service.bridge_position p SET position = reached, at = clock_timestamp()
-    WHERE p.sink = sink_page.sink AND p.position <> reached;
-    RETURN QUERY SELECT * FROM event_service.replay(after, max_rows, NULL, types, NULL, max_bytes);
+    WHERE p.sink = sink_page.sink AND p.position <> reached
+      AND (SELECT event_service.newest_epoch()) = coalesce(attached, event_service.newest_epoch());
+    RETURN QUERY SELECT * FROM event_service.replay(after, max_rows, NULL, types, NULL, max_bytes)
+    WHERE (SELECT event_service.newest_epoch()) = coalesce(attached, event_service.newest_epoch());
 END $$;
 
 GRANT SELECT ON event_service.dead_letters TO event_service_admin;

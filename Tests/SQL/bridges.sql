@@ -1,7 +1,7 @@
 -- Bridges: batches that are taken in once, partitions that stand elsewhere, dead letters, positions of
 -- sinks, and the locks by which one node at a time runs a bridge.
 \ir support/helpers.sql
-SELECT plan(61);
+SELECT plan(64);
 
 -- A batch of events, all alike but for key and number.
 CREATE FUNCTION batch(VARIADIC keys text[]) RETURNS json LANGUAGE sql AS $$
@@ -142,6 +142,12 @@ SELECT is(event_service.sink_position('s'), (SELECT max(position) FROM event_ser
 SELECT add('three') \g /dev/null
 :advance
 SELECT is((SELECT string_agg(key, ' ') FROM event_service.sink_page('s', NULL, 0, '{no.\%}')), NULL, 'types narrow the page');
+SELECT set_config('event_service.epoch', event_service.newest_epoch()::text, false) \g /dev/null
+SELECT is((SELECT count(*) FROM event_service.sink_page('s', 1, 1, NULL) WHERE position IS NOT NULL) > 0, true, 'of the epoch that the session attached to there is a page');
+SELECT set_config('event_service.epoch', (event_service.newest_epoch() - 1)::text, false) \g /dev/null
+SELECT is((SELECT count(*) FROM event_service.sink_page('s', 2, 1, NULL)), 0::bigint, 'of a later one there is none');
+SELECT is((SELECT position FROM event_service.bridge_position), 1::bigint, 'and nothing is noted');
+SELECT set_config('event_service.epoch', '', false) \g /dev/null
 
 -- One node at a time --------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ final class Sink: Bridge {
             loop: loop, url: url, name: counters.name,
             prepared: [Query("listen", "LISTEN event_service_tick")], log: log)
         database.onUp = { [unowned self] in step() }
+        database.onIdle = { [unowned self] in step() }
         database.onDown = { [unowned self] in lostSession() }
         database.onNotification = { [unowned self] _, _ in
             // What failed waits for its timer, however much comes.
@@ -205,12 +206,16 @@ final class Sink: Bridge {
             "read the log for a sink",
             "SELECT * FROM event_service.sink_page($1, $2, $2, $3, $4)",
             [name, String(reached), patterns.map(Query.array), String(rows)],
-            timeout: .seconds(30))
+            timeout: .seconds(15))
     }
 
     private func read(behind position: Int64) {
         run(page(position, rows: 1000)) { [unowned self] rows in
-            guard rows.count > 0, let history else { return wait() }
+            guard rows.count > 0, let history else {
+                // The log has another history by now, in which positions may stand for other events.
+                self.position = nil
+                return wait()
+            }
             let (head, floor, scanned) = (rows.int64(0, 0), rows.int64(0, 1), rows.int64(0, 2))
             guard head >= position else {
                 // The database is an older copy of itself by now: it has another history.

@@ -5,6 +5,9 @@ final class RedisTarget: SinkTarget {
     private let link: RedisLink
     private let settings: RedisSinkSettings
     private let log: Log
+    private var heartbeat: LoopTimer?
+    /// How often an idle server is asked whether it is there.
+    private static let heartbeatInterval = Duration.seconds(5)
     var onUp: () -> Void {
         get { link.onUp }
         set { link.onUp = newValue }
@@ -18,13 +21,27 @@ final class RedisTarget: SinkTarget {
         self.log = log
         link = RedisLink(
             loop: loop, address: address, timeout: timeout, counters: counters, log: log)
+        heartbeat = LoopTimer(loop) { [unowned self] _ in beat() }
     }
 
     var isUp: Bool { link.isUp }
 
-    func start() { link.start() }
+    func start() {
+        link.start()
+        heartbeat?.set(after: Self.heartbeatInterval)
+    }
 
-    func stop() { link.stop() }
+    func stop() {
+        heartbeat?.cancel()
+        link.stop()
+    }
+
+    /// A server that hangs is noticed before there is something to send. Any answer is one, also that
+    /// the user may not ask.
+    private func beat() {
+        heartbeat?.set(after: Self.heartbeatInterval)
+        if isUp, link.connection.pendingCount == 0 { link.connection.send(["PING"]) { _ in } }
+    }
 
     /// All commands are sent at once: the server answers them in their order.
     func send(_ events: [SinkEvent], completion: @escaping ([DeadLetter]?) -> Void) {

@@ -2,19 +2,25 @@ import EventCore
 
 /// A few connections for queries that need no session of their own.
 ///
-/// Connections are opened when they are first needed and stay. What waits is bounded: past the bound a
-/// query fails at once, as it does when no connection can be opened, so that the one who asks can say
-/// so to its client.
+/// Connections are opened when they are first needed and stay. What waits is bounded in number and in
+/// time: past the bounds a query fails, as it does when no connection can be opened, so that the one who
+/// asks can say so to its client.
 final class ConnectionPool {
     private struct Waiting {
         let query: Query
         let completion: (consuming QueryOutcome) -> Void
         /// Whether it may be sent again when an idle connection turns out to be dead.
         let isRepeatable: Bool
+        /// When it is given up, unless a connection is free by then.
+        let deadline: MonotonicTime
     }
 
     /// How many queries may wait.
     static let longestQueue = 10_000
+    /// How long a query may wait for a connection.
+    static let longestWait = Duration.seconds(10)
+    /// How often it is looked whether one has waited too long.
+    private static let lookInterval = Duration.milliseconds(500)
 
     private let loop: EventLoop
     private let servers: ServerList
@@ -23,6 +29,7 @@ final class ConnectionPool {
     private var connections: [DatabaseConnection] = []
     private var queue: [Waiting] = []
     private var queueStart = 0
+    private var waitTimer: LoopTimer?
     /// What was asked.
     private(set) var counts = QueryCounts()
 
@@ -31,6 +38,7 @@ final class ConnectionPool {
         self.servers = servers
         self.size = size
         self.log = log
+        waitTimer = LoopTimer(loop) { [unowned self] in giveUpLate(now: $0) }
     }
 
     /// Runs a query as soon as a connection is free.
@@ -42,7 +50,10 @@ final class ConnectionPool {
             return completion(
                 .failed(DatabaseError(query.operation, message: "too many are waiting")))
         }
-        queue.append(Waiting(query: query, completion: completion, isRepeatable: isRepeatable))
+        queue.append(
+            Waiting(
+                query: query, completion: completion, isRepeatable: isRepeatable,
+                deadline: loop.now + Self.longestWait))
         work()
     }
 
@@ -56,13 +67,43 @@ final class ConnectionPool {
 
     /// Closes all connections; what waits fails.
     func close() {
-        let waiting = queue[queueStart...]
-        queue = []
-        queueStart = 0
+        waitTimer?.cancel()
+        let waiting = takeAll()
         for connection in connections { connection.close() }
         for entry in waiting {
             entry.completion(
                 .failed(DatabaseError(entry.query.operation, message: "the service stops")))
+        }
+    }
+
+    private func takeAll() -> ArraySlice<Waiting> {
+        defer {
+            queue = []
+            queueStart = 0
+        }
+        return queue[queueStart...]
+    }
+
+    /// All connections are slow, or there is none: whoever has waited long enough is told.
+    private func giveUpLate(now: MonotonicTime) {
+        let waiting = takeAll()
+        queue = waiting.filter { $0.deadline > now }
+        lookLater()
+        let limit = DurationText.text(Self.longestWait)
+        for entry in waiting where entry.deadline <= now {
+            counts.record(entry.query.operation, isAnswered: false, took: Self.longestWait)
+            entry.completion(
+                .failed(
+                    DatabaseError(
+                        entry.query.operation, message: "no connection was free within \(limit)")))
+        }
+    }
+
+    private func lookLater() {
+        if waitingCount > 0 {
+            waitTimer?.set(after: Self.lookInterval)
+        } else {
+            waitTimer?.cancel()
         }
     }
 
@@ -71,9 +112,9 @@ final class ConnectionPool {
             guard let connection = connections.first(where: \.isIdle) else { break }
             start(takeFirst(), on: connection)
         }
-        let waiting = queue.count - queueStart
         let opening = connections.count { $0.isConnecting }
-        if waiting > opening { openOne() }
+        if waitingCount > opening { openOne() }
+        if waitingCount > 0, waitTimer?.isSet == false { lookLater() }
     }
 
     private func takeFirst() -> Waiting {
@@ -107,7 +148,8 @@ final class ConnectionPool {
             case .failed(let error) where error.isConnectionLoss && waiting.isRepeatable:
                 // Sent on a connection that had died while it was idle, perhaps: once more.
                 let again = Waiting(
-                    query: waiting.query, completion: waiting.completion, isRepeatable: false)
+                    query: waiting.query, completion: waiting.completion, isRepeatable: false,
+                    deadline: loop.now + Self.longestWait)
                 queue.insert(again, at: queueStart)
             case .failed(let error):
                 done(false)
@@ -145,10 +187,7 @@ final class ConnectionPool {
     /// Nothing of what waits can be done now, unless another connection still serves it.
     private func failAll(_ error: DatabaseError) {
         guard connections.allSatisfy(\.isClosed) else { return }
-        let waiting = queue[queueStart...]
-        queue = []
-        queueStart = 0
-        for entry in waiting { entry.completion(.failed(error)) }
+        for entry in takeAll() { entry.completion(.failed(error)) }
     }
 }
 

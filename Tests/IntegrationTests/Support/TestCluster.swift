@@ -122,6 +122,11 @@ final class TestCluster: DatabaseClient {
         kill(try processes()[0], SIGSTOP)
     }
 
+    /// Has all of the server hang, as a machine does whose disk no longer answers.
+    func freezeAll() throws {
+        for id in try processes() { kill(id, SIGSTOP) }
+    }
+
     /// Has a server go on that hung.
     func thaw() throws {
         for id in try processes() { kill(id, SIGCONT) }

@@ -17,6 +17,24 @@ for (const reason of ['lifetime', 'shutdown', 'slow']) {
   });
 }
 
+test('events of the moment leave the id where it is: the stream opens again from the one before', async (t) => {
+  const { stream, server, passWait, phase } = await startClient(t);
+  const seen = [];
+  stream.on('*', ({ data, id }) => seen.push([data, id]));
+  stream.open();
+  const exchange = (await server.next()).open({ id: '1-0' });
+  await phase('open');
+  exchange.event('tick', 1).event('a', 2, '1-5').event('tick', 3);
+  await until('three', () => seen.length === 3);
+  exchange.cut();
+  await passWait();
+  const next = await server.next();
+  assert.equal(next.headers['last-event-id'], '1-5');
+  next.open({ id: '1-5', resumed: 'complete' }).event('tick', 3).event('a', 4, '1-6');
+  await until('the last', () => seen.length === 5);
+  assert.deepEqual(seen, [[1, ''], [2, '1-5'], [3, ''], [3, ''], [4, '1-6']]);
+});
+
 const retried = [
   ['a clean end without a word', (exchange) => exchange.open().response.end(), 'ended'],
   ['a cut connection', (exchange) => exchange.open().cut(), 'network'],

@@ -136,10 +136,13 @@ test('an event that was received already is not handed over again', async (t) =>
 test('events without an id of their own are of the moment: each is handed over', async (t) => {
   const { stream, exchange } = await connected(t);
   const seen = [];
-  stream.on('*', ({ data }) => seen.push(data));
-  exchange.event('a', 1, '1-1').event('tick', 2).event('tick', 3).event('a', 4, '1-2');
-  await until('all', () => seen.length === 4);
-  assert.deepEqual(seen, [1, 2, 3, 4]);
+  stream.on('*', ({ data, id }) => seen.push([data, id]));
+  exchange.event('a', 1, '1-1').event('tick', 2).event('tick', 2);
+  await until('three', () => seen.length === 3);
+  assert.equal(stream.getStatus().lastEventId, '1-1', 'they leave the id where it is');
+  exchange.event('a', 4, '1-2').event('tick', 5);
+  await until('all', () => seen.length === 5);
+  assert.deepEqual(seen, [[1, '1-1'], [2, ''], [2, ''], [4, '1-2'], [5, '']]);
   assert.equal(stream.getStatus().lastEventId, '1-2');
 });
 

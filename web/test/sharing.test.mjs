@@ -45,11 +45,17 @@ test('three tabs make one request; all get the events, their ids and the status'
   exchange.event('a', 1, '1-1').event('a', 2, '1-2');
   for (const tab of tabs) await tab.has('1-2');
   await quiet();
+  exchange.event('tick', 3);
+  for (const tab of tabs) await tab.has('');
   assert.equal(server.waiting, 0);
   const roles = tabs.map(({ stream }) => stream.getStatus().role).sort();
   assert.deepEqual(roles, ['follower', 'follower', 'leader']);
   for (const { seen, stream } of tabs) {
-    assert.deepEqual(seen, ['1-1', '1-2']);
+    assert.deepEqual(
+      seen,
+      ['1-1', '1-2', ''],
+      'what has no id reaches all, and is read by none again',
+    );
     assert.equal(stream.getStatus().lastEventId, '1-2');
     assert.equal(stream.getStatus().resumed, 'fresh');
   }

@@ -104,6 +104,19 @@ import Testing
         ),
     ]
 
+    private static let ephemeral: [(String, BridgedEvent)] = [
+        (
+            "event.ephemeral, object",
+            BridgedEvent(
+                type: "task.progress-tick", key: "7", audience: [.everyone],
+                data: Array("{\"progress\":\n40}".utf8))
+        ),
+        (
+            "event.ephemeral, null and no key",
+            BridgedEvent(type: "a.b.seen", audience: [.everyone], data: Array("null".utf8))
+        ),
+    ]
+
     static func encoded(_ events: [Event], limit: Int = 1024) throws -> EncodedBatch {
         let history = try #require(EpochHistory([.init(epoch: 1_764_000_000, firstPosition: 1)]))
         return EventEncoder(maximumBytes: limit).encode(
@@ -119,6 +132,10 @@ import Testing
         for (name, event) in Self.events {
             let batch = try Self.encoded([event])
             frames[name] = String(decoding: batch.bytes[batch.frames[0].payload], as: UTF8.self)
+        }
+        for (name, event) in Self.ephemeral {
+            let block = EphemeralBlock([event], time: Self.time)
+            frames[name] = String(decoding: block.bytes[block.frames[0].payload], as: UTF8.self)
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -65,7 +65,8 @@ export function createDelivery(core: Core): Delivery {
     // What the service says of the stream itself reaches only who names it.
     const found = [...handlers].filter(({ pattern }) =>
       pattern === type ||
-      (/^(?!stream\.)/.test(type) && pattern.endsWith('*') && type.startsWith(pattern.slice(0, -1)))
+      (!type.startsWith('stream.') && pattern.endsWith('*') &&
+        type.startsWith(pattern.slice(0, -1)))
     );
     if (frame.oversize) return refuse(frame, 'oversize');
     if (!found.length) return;
@@ -99,9 +100,13 @@ export function createDelivery(core: Core): Delivery {
         const isControl = type.startsWith('stream.');
         const isNew = !hasId || isBehind(id, delivery.cursor);
         isLive ||= type === 'stream.live';
-        if (!isNew && !isControl) continue;
+        if (!isControl) {
+          if (!isNew) continue;
+          // The id of the event before is not its own.
+          if (!hasId) frame.id = '';
+          lastEventAt = clock.now();
+        }
         hand(frame, !isLive);
-        if (!isControl) lastEventAt = clock.now();
         // With a reset, what this client holds is void: its id too, which may be ahead of the log.
         if (hasId && (isNew || type === 'stream.reset')) delivery.cursor = id || null;
         if (clock.now() - from < sliceMs) continue;

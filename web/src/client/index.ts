@@ -4,6 +4,7 @@ import type { ClientOptions, StreamClient } from './types.js';
 export { createStream } from './client.js';
 export { parseEventStream } from './parser.js';
 export type {
+  EphemeralEvent,
   HistoryPage,
   Oversize,
   Problem,

@@ -1,5 +1,19 @@
 // Made by tools/generate-types.mjs from Schemas/; not to be edited.
 
+/** An event of the moment, by a channel of Redis: without an id, in no history, never replayed. */
+export type EphemeralEvent = {
+  readonly type: string;
+  /** The type without its last part. */
+  readonly topic: string;
+  /** What the mapping of the source made of the message. */
+  readonly key?: string;
+  readonly op: 'publish';
+  /** When it came: RFC 3339 in UTC with microseconds, by the clock of the node. */
+  readonly time: string;
+  /** What the message said: any JSON. */
+  readonly data: unknown;
+};
+
 /** An event of its own, by event_service.publish or POST /api/v1/events. */
 export type PublishedEvent = {
   /** The number the event was given at capture. */

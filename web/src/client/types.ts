@@ -59,6 +59,7 @@ export interface StreamStatus {
 /** One event. */
 export interface StreamEvent<K = string, T = unknown> {
   readonly type: K;
+  /** Empty for an event of the moment (`EphemeralEvent`), which nobody gets again. */
   readonly id: string;
   readonly data: T;
   readonly receivedAt: number;

@@ -66,6 +66,47 @@ private struct Examination {
 
 @Suite struct Doctor {
     @Test(.timeLimit(.minutes(1)))
+    func `each bridge has a line, which says whether its other side is there`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let redis = try RedisServer()
+            let kafka = try KafkaMockCluster(brokers: 1, topic: "tasks", partitions: 1)
+            func examine(
+                redis url: String, stream: String = "in", topic: String = "tasks"
+            ) throws -> Examination {
+                let file = try ConfigurationText(
+                    """
+                    { redis_url: "\(url)", kafka_brokers: "\(kafka.brokers)",
+                      redis: { timeout: "2s",
+                               sources: [{ stream: "\(stream)", type: "a.b", audience: ["*"] },
+                                         { channels: ["talk"], type: "a.b", audience: ["*"] }],
+                               sinks: [{ name: "out", channel: "out", types: ["*"] }] },
+                      kafka: { sources: [{ topics: ["\(topic)"], type: "a.b", audience: ["*"] }] } }
+                    """)
+                return try Examination(database, ["--config", file.path])
+            }
+            let bridges = ["kafka:event-service", "redis:in", "redis:talk", "sink:out"]
+            let well = try examine(redis: redis.url)
+            #expect(well.status == 0 && well.error.isEmpty)
+            #expect(well.names.suffix(5) == bridges + ["files"])
+            for name in bridges { #expect(well[name]?.contains(" answers") == true) }
+            try examine(redis: redis.url, topic: "missing").expectFault(
+                "kafka:event-service", "no topic missing", "make it")
+            try RedisClient(port: redis.port).run("SET", "text", "no stream")
+            try examine(redis: redis.url, stream: "text").expectFault(
+                "redis:text", "WRONGTYPE", "a key that is a stream")
+            let refused = try examine(redis: "redis://:hunter2@127.0.0.1:\(redis.port)/0")
+            #expect(refused.failed == Array(bridges.dropFirst()))
+            #expect(refused["sink:out"]?.contains("AUTH") == true)
+            #expect(!refused.lines.joined().contains("hunter2"))
+            redis.kill()
+            let away = try examine(redis: redis.url)
+            #expect(away.status == 1 && away.failed == Array(bridges.dropFirst()))
+            #expect(away["redis:in"]?.contains("start Redis there") == true)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func `all is well, with a running node and without, by a login that has only the runtime role`()
         async throws
     {

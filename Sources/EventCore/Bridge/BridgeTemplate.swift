@@ -57,7 +57,7 @@ public struct BridgeTemplate: Sendable, Equatable {
     }
 
     /// The text, if it is the same for every message.
-    var constant: String? {
+    public var constant: String? {
         switch pieces.count {
         case 0: ""
         case 1: if case .literal(let literal) = pieces[0] { literal } else { nil }

@@ -37,6 +37,7 @@ private final class Doctor {
     /// Whether every check found all well. One that makes no sense after another's finding is left out.
     func examine() -> Bool {
         if let connection = connect() { examine(DatabaseExamination(connection)) }
+        for result in BridgeExamination(configuration: configuration).results() { tell(result) }
         tell(
             DescriptorNeed(
                 maxConnections: configuration.maxConnections, reserve: DescriptorLimit.reserve,

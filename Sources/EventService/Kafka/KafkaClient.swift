@@ -104,6 +104,25 @@ final class KafkaClient: ReadinessHandler {
         withExtendedLifetime(logging) {}
     }
 
+    /// The topics that the brokers know; blocks for so long at most.
+    static func topics(
+        _ properties: [(name: String, value: String)], within patience: Duration, log: Log
+    ) throws(KafkaError) -> Set<String> {
+        let logging = KafkaLogging(log)
+        defer { withExtendedLifetime(logging) {} }
+        let handle = try make(.consumer, properties, logging)
+        defer { rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
+        var metadata: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(
+            handle, 1, nil, &metadata, Int32(clamping: patience.wholeMilliseconds))
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else { throw KafkaError(code) }
+        defer { rd_kafka_metadata_destroy(metadata) }
+        return Set(
+            (0..<Int(metadata.pointee.topic_cnt)).compactMap { index in
+                metadata.pointee.topics[index].topic.map { String(cString: $0) }
+            })
+    }
+
     private static func make(
         _ role: Role, _ properties: [(name: String, value: String)], _ logging: KafkaLogging
     ) throws(KafkaError) -> OpaquePointer {

@@ -4,11 +4,14 @@ public struct BridgeReport: Sendable {
     public var name: String
     /// What it counts; what is missing counts as 0.
     public var counts: [Count: Int]
+    /// For how long its thread did not wait.
+    public var busy: Duration
 
     /// Creates a report.
-    public init(name: String, counts: [Count: Int]) {
+    public init(name: String, counts: [Count: Int], busy: Duration) {
         self.name = name
         self.counts = counts
+        self.busy = busy
     }
 
     /// One thing that a bridge counts: the name of its metric without `event_service_bridge_`.

@@ -384,6 +384,7 @@ extension ServiceReport.Group {
     ) { report, page in
         page.add(.loopBusy) { samples in
             for loop in report.loops { samples.sample(loop.name, seconds: loop.busy) }
+            for bridge in report.bridges { samples.sample(bridge.name, seconds: bridge.busy) }
         }
         page.add(.loopAnswers) { samples in
             for loop in report.loops {

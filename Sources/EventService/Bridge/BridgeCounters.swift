@@ -26,6 +26,8 @@ final class BridgeCounters: Sendable {
     let connected = Atomic<Int>(0)
     /// 1 while this node does the work, else 0: another does.
     let active = Atomic<Int>(0)
+    /// For how many nanoseconds the thread did not wait.
+    let busy = Atomic<Int>(0)
 
     init(name: String) {
         self.name = name
@@ -41,7 +43,7 @@ final class BridgeCounters: Sendable {
                 .dropped: value(dropped), .retried: value(retried),
                 .deadLettered: value(deadLettered), .missed: value(missed), .lag: value(lag),
                 .connected: value(connected), .active: value(active),
-            ])
+            ], busy: .nanoseconds(value(busy)))
     }
 
     /// The other side is there, or is not; returns whether that is news.

@@ -53,6 +53,9 @@ final class BridgeThread: Sendable {
         thread.join()
     }
 
+    /// How often the thread says for how long it did not wait.
+    private static let busyInterval = Duration.seconds(1)
+
     private static func run(_ plan: BridgePlan, _ control: Mailbox<Command>) throws {
         let loop = try EventLoop()
         let bridge = try plan.make(loop)
@@ -66,8 +69,16 @@ final class BridgeThread: Sendable {
                 loop.stop()
             }
         }
+        var busyTimer: LoopTimer?
+        busyTimer = LoopTimer(loop) { [unowned loop] _ in
+            plan.counters.busy.set(Int(loop.busy.wholeNanoseconds))
+            busyTimer?.set(after: Self.busyInterval)
+        }
+        busyTimer?.set(after: Self.busyInterval)
         bridge.start()
-        withExtendedLifetime(reader) { loop.run() }
+        withExtendedLifetime((reader, busyTimer)) { loop.run() }
+        busyTimer?.cancel()
+        busyTimer = nil
         control.close()
         bridge.stop()
     }

@@ -45,7 +45,9 @@ import Testing
                 queries: queries, connections: 1, waiting: 0, keptPages: 3, log: log),
             silent: ["worker-1"], connections: ConnectionReport(open: 2, maximum: 9, dropped: 1),
             refusals: [.authentication(.expired): 5, .access(.maxConnections): 6],
-            bridges: [BridgeReport(name: "redis:in", counts: [.lag: 4, .connected: 1])],
+            bridges: [
+                BridgeReport(name: "redis:in", counts: [.lag: 4, .connected: 1], busy: .seconds(2))
+            ],
             process: ProcessReport(), version: "1.2.3")
     }
 
@@ -66,6 +68,7 @@ import Testing
             "event_service_node_lag_events 4", "event_service_inbox_oldest_seconds 0.02",
             "event_service_database_queries_total{operation=\"publish\",outcome=\"failed\"} 1",
             "event_service_loop_busy_seconds_total{loop=\"worker-0\"} 1.5",
+            "event_service_loop_busy_seconds_total{loop=\"redis:in\"} 2",
             "event_service_loop_answers{loop=\"worker-0\"} 1",
             "event_service_loop_answers{loop=\"worker-1\"} 0",
             "event_service_build_info{version=\"1.2.3\"} 1",

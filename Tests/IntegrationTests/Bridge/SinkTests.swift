@@ -75,6 +75,11 @@ import Testing
             #expect(
                 try client.run("XRANGE", "events", "-", "+").contains(
                     "id \(ids[0]) type other.made json"))
+            try eventually("how busy each is stands on the page of metrics") {
+                let page = try MetricsAnswer(service.opsPort)
+                return ["sink:redis:channel:events:{topic}", "sink:redis:stream:events"].allSatisfy
+                { (page["loop_busy_seconds_total{loop=\"\($0)\"}"] ?? 0) > 0 } ? true : nil
+            }
             #expect(service.terminate() == 0)
         }
     }

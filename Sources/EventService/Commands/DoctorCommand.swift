@@ -5,10 +5,11 @@ extension Command {
     /// `event-service doctor`
     static let doctor = Command(
         name: "doctor", summary: "proves the set-up from commit to log, and says what mends it",
-        options: ConfigurationFile.options()
+        options: ConfigurationFile.options() + [MappingSamples.option]
     ) { arguments in
         let configuration = try ConfigurationFile.load(
             arguments, settings: ConfigurationFile.options())
+        if let code = try MappingSamples.show(arguments, configuration) { return code }
         let doctor = Doctor(configuration) { Terminal.print($0.line) }
         return doctor.examine() ? 0 : 1
     }

@@ -4,17 +4,11 @@ extension Command {
     /// `event-service serve`
     static let serve = Command(
         name: "serve", summary: "runs the service",
-        options: ConfigurationFile.options() + [
-            CommandOption(
-                "check-mapping", value: "FILE",
-                help: "only shows what the sources make of the messages in FILE, one a line")
-        ]
+        options: ConfigurationFile.options() + [MappingSamples.option]
     ) { arguments in
         let configuration = try ConfigurationFile.load(
             arguments, settings: ConfigurationFile.options())
-        if let samples = arguments.value(of: "check-mapping") {
-            return try checkMapping(configuration, samples) ? 0 : 1
-        }
+        if let code = try MappingSamples.show(arguments, configuration) { return code }
         try checkInsecure(configuration)
         // One that is away may come back; one that nobody can read will not.
         if let fault = PQConnection.fault(in: configuration.databaseURL) {
@@ -52,20 +46,6 @@ extension Command {
             log.warning(
                 "service: neither jwt_secret nor jwt_jwks is set, so every request is refused")
         }
-    }
-
-    /// Whether every sample became an event of some source, or is left out by one as it should be.
-    private static func checkMapping(
-        _ configuration: Configuration, _ path: String
-    ) throws(ConfigurationError) -> Bool {
-        var check = MappingCheck(configuration)
-        guard check.hasSources else { throw ConfigurationError("no source is set") }
-        let lines = try ConfigurationFile.bytes(of: path)
-            .split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-        for (index, line) in lines.enumerated() where !line.isEmpty {
-            check.check(Array(line), number: index + 1).forEach(Terminal.print)
-        }
-        return check.isClean
     }
 
     /// Without tokens everyone who reaches the port sees everything: only this machine may.

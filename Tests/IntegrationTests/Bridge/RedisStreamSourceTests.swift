@@ -256,11 +256,12 @@ import Testing
         }
     }
 
-    @Test func `a mapping is tried on samples without any server`() throws {
+    @Test(arguments: ["serve", "doctor"])
+    func `a mapping is tried on samples without any server`(command: String) throws {
         let file = try ConfigurationText(Self.configuration("redis://127.0.0.1:1"))
         let samples = try ConfigurationText(Self.message(1) + "\n\n" + Self.message(2) + "\n")
         func run() throws -> ToolRun {
-            try ToolRun(["serve", "--config", file.path, "--check-mapping", samples.path])
+            try ToolRun([command, "--config", file.path, "--check-mapping", samples.path])
         }
         let clean = try run()
         #expect(clean.status == 0 && clean.error.isEmpty)

@@ -70,7 +70,7 @@ final class KafkaSource: Bridge {
         try begin()
         producer?.onDelivered = { [unowned self] in letterSent($1) }
         intake.onCommitted = { [unowned self] _, offsets in
-            consumer.commit(offsets.map { ($0.partition, $0.next) })
+            if !isLeaving { consumer.commit(offsets.map { ($0.partition, $0.next) }) }
             leaveIfDone()
         }
         intake.onSeek = { [unowned self] partition, offset in
@@ -125,6 +125,9 @@ final class KafkaSource: Bridge {
     private func leaveIfDone() {
         guard isFinishing, !isLeaving, !intake.isUnderWay else { return }
         isLeaving = true
+        // What still comes is left to whoever reads on: a commit or a seek that meets the library while it
+        // leaves may end the process by one of its assertions.
+        readings = [:]
         guard renewal?.isSet == false else { return finished() }
         consumer.leave()
     }

@@ -43,7 +43,8 @@ final class RedisTarget: SinkTarget {
         if isUp, link.connection.pendingCount == 0 { link.connection.send(["PING"]) { _ in } }
     }
 
-    /// All commands are sent at once: the server answers them in their order.
+    /// Sends the commands as one transaction: while a server loads its data, or has no memory left, it
+    /// refuses some and takes later ones, which would come before them then.
     func send(_ events: [SinkEvent], completion: @escaping ([DeadLetter]?) -> Void) {
         var letters: [DeadLetter] = []
         var commands: [[[UInt8]]] = []
@@ -55,19 +56,34 @@ final class RedisTarget: SinkTarget {
             }
         }
         guard !commands.isEmpty else { return completion(letters) }
-        var (answers, failure) = (0, String?.none)
-        for command in commands {
-            link.connection.send(command) { [log, settings] reply in
-                answers += 1
-                failure = failure ?? (reply.map(\.errorMessage) ?? "the connection broke")
-                guard answers == commands.count else { return }
-                if let failure {
-                    log.warning(
-                        "bridge: Redis refuses, trying again",
-                        ["bridge": settings.name, "error": failure])
-                }
-                completion(failure == nil ? letters : nil)
+        let connection = link.connection
+        // Outside a transaction each command would be carried out by itself, so its start is awaited.
+        connection.send(["MULTI"]) { [self] reply in
+            var failure = Self.failure(reply)
+            guard failure == nil else { return ended(failure, letters, completion) }
+            for command in commands {
+                connection.send(command) { failure = failure ?? Self.failure($0) }
+            }
+            connection.send(["EXEC"]) { [self] reply in
+                ended(failure ?? Self.failure(reply), letters, completion)
             }
         }
+    }
+
+    /// What is wrong with an answer, or with the first such of its parts.
+    private static func failure(_ reply: RedisReply?) -> String? {
+        guard let reply else { return "the connection broke" }
+        return reply.errorMessage ?? reply.elements.lazy.compactMap(\.errorMessage).first
+    }
+
+    private func ended(
+        _ failure: String?, _ letters: [DeadLetter], _ completion: ([DeadLetter]?) -> Void
+    ) {
+        if let failure {
+            log.warning(
+                "bridge: Redis refuses, trying again",
+                ["bridge": settings.name, "error": failure])
+        }
+        completion(failure == nil ? letters : nil)
     }
 }

@@ -121,6 +121,41 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(1)))
+    func `a page that Redis takes only in part is not begun, and is sent whole once it fits`()
+        async throws
+    {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let redis = try RedisServer()
+            let client = try RedisClient(port: redis.port)
+            let service = try ServiceProcess(
+                database: database.url,
+                configuration: Self.redis(
+                    redis, "{ stream: \"events\", maxlen: 1000000, types: [\"*\"] }"))
+            try eventually("it has begun") {
+                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
+                    == "1" ? true : nil
+            }
+            let used = try client.run("INFO", "memory").components(separatedBy: "used_memory:")[1]
+                .prefix(while: \.isNumber)
+            let limit = try #require(Int(used)) + 200_000
+            try client.run("CONFIG", "SET", "maxmemory", String(limit))
+            try Self.publish(database, 0..<1000)
+            try eventually("it is refused, again and again") {
+                service.log.components(separatedBy: "OOM command not allowed").count > 2
+                    ? true : nil
+            }
+            #expect(try client.run("XLEN", "events") == "0")
+            try client.run("CONFIG", "SET", "maxmemory", "0")
+            try eventually("all are there") {
+                try Self.numbers(Self.entries(client, "events")) == Array(0..<1000) ? true : nil
+            }
+            #expect(try client.run("XLEN", "events") == "1000")
+            #expect(service.terminate() == 0)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func `an event that fits no template is a dead letter, and the rest goes on`() async throws {
         try await onOwnThread {
             let database = try TestDatabase()

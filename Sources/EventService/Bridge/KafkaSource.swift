@@ -74,6 +74,7 @@ final class KafkaSource: Bridge {
             leaveIfDone()
         }
         intake.onSeek = { [unowned self] partition, offset in
+            guard !isLeaving else { return }
             readings[partition]?.sought(offset)
             consumer.seek(partition, to: offset)
         }
@@ -130,6 +131,13 @@ final class KafkaSource: Bridge {
         readings = [:]
         guard renewal?.isSet == false else { return finished() }
         consumer.leave()
+        if unplaced != nil { decline() }
+    }
+
+    /// Answers that nothing of what was assigned is read: the library waits for an answer before it leaves.
+    private func decline() {
+        unplaced = nil
+        consumer.assign([])
     }
 
     private func finished() {
@@ -167,6 +175,7 @@ final class KafkaSource: Bridge {
     // MARK: Partitions
 
     private func assigned(_ partitions: [PartitionName]) {
+        guard !isLeaving else { return decline() }
         unplaced = (unplaced ?? []) + partitions
         questions += 1
         let question = questions

@@ -124,7 +124,7 @@ import Testing
             // One that leaves: a member with an instance of its own is waited for instead.
             let third = try start(nil)
             try waits(forPart: 6)
-            #expect(third.terminate() == 0)
+            #expect(third.terminate() == 0, "\(third.log)")
             try waits(forPart: 8)
             try Self.expectEach(of: count, cluster.url)
             #expect([first, again].map { $0.terminate() } == [0, 0])

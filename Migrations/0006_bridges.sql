@@ -196,9 +196,9 @@ DECLARE
 BEGIN
     UPDATE event_service.bridge_position p SET position = reached, at = clock_timestamp()
     WHERE p.sink = sink_page.sink AND p.position <> reached
-      AND (SELECT event_service.newest_epoch()) = coalesce(attached, event_service.newest_epoch());
+      AND (attached IS NULL OR attached = (SELECT event_service.newest_epoch()));
     RETURN QUERY SELECT * FROM event_service.replay(after, max_rows, NULL, types, NULL, max_bytes)
-    WHERE (SELECT event_service.newest_epoch()) = coalesce(attached, event_service.newest_epoch());
+    WHERE (attached IS NULL OR attached = (SELECT event_service.newest_epoch()));
 END $$;
 
 GRANT SELECT ON event_service.dead_letters TO event_service_admin;

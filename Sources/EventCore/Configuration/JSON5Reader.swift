@@ -15,7 +15,8 @@ public struct JSON5Fault: Error, Sendable, Equatable, CustomStringConvertible {
 ///
 /// Values come out as settings take them: numbers and truth values are texts. Stricter than JSON5 where
 /// something would be lost without a word: a name that stands twice, `null`, `NaN` and `Infinity` are
-/// faults.
+/// faults. Foundation decodes JSON5, too, but on Linux says of a mistake only that there is one, and keeps
+/// one of two members of a name.
 public struct JSON5Reader {
     /// How many arrays and objects may lie within each other.
     public static let deepestNesting = 64

@@ -125,29 +125,41 @@ public final class HubShard {
             index.forEach(concernedBy: envelope.audience) { member in
                 guard member.admitsReached(envelope) else { return }
                 member.deliver(frame, of: block)
-                if !member.isTouched {
-                    member.isTouched = true
-                    touched.append(member)
-                }
+                touch(member)
             }
         }
         let isSeen = !touched.isEmpty
-        for member in touched {
-            member.isTouched = false
-            member.blockEnded(block, now: now)
-        }
-        touched.removeAll(keepingCapacity: touched.capacity <= 4096)
+        forEachTouched { $0.blockEnded(block, now: now) }
         return isSeen
     }
 
-    /// Delivers events that have no place in the log, to who is live.
+    /// Delivers events that have no place in the log, to who is live. They have no position either, by
+    /// which one that is reached by several of its labels would know an event again.
     public func receive(_ block: EphemeralBlock, now: MonotonicTime) {
         for frame in block.frames {
             index.forEach(concernedBy: frame.envelope.audience) { member in
-                guard member.membership != nil, member.admitsReached(frame.envelope) else { return }
+                if member.admitsReached(frame.envelope) { touch(member) }
+            }
+            forEachTouched { member in
+                // One that has left while another got the event is not live any more.
+                guard member.membership != nil else { return }
                 member.deliverEphemeral(frame, of: block, now: now)
             }
         }
+    }
+
+    private func touch(_ member: HubMember) {
+        guard !member.isTouched else { return }
+        member.isTouched = true
+        touched.append(member)
+    }
+
+    private func forEachTouched(_ body: (HubMember) -> Void) {
+        for member in touched {
+            member.isTouched = false
+            body(member)
+        }
+        touched.removeAll(keepingCapacity: touched.capacity <= 4096)
     }
 
     /// The node attached, or the bounds of the log moved.

@@ -73,4 +73,18 @@ import Testing
         #expect(late.heard == [])
         #expect(hub.ring.head == 0, "it has no place in the log")
     }
+
+    @Test func `who is reached by several labels hears it once`() throws {
+        let hub = HubShard(ringBytes: 1 << 20)
+        let ada = try Self.listener(["user:ada", "session:1", "context:a"])
+        hub.join(ada)
+        hub.goLive(ada)
+        hub.receive(
+            EphemeralBlock(
+                [
+                    Self.event("task.tick", ["user:ada", "session:1", "*"]),
+                    Self.event("task.tock", ["context:a", "context:b", "user:ada"]),
+                ], time: Timestamp(microseconds: 0)), now: .zero)
+        #expect(ada.heard == ["task.tick", "task.tock"])
+    }
 }

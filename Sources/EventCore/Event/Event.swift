@@ -69,6 +69,21 @@ public struct EventEnvelope: Sendable {
         self.hiddenFrom = hiddenFrom
         self.traceParent = traceParent
     }
+
+    /// What it takes in memory, about.
+    var byteCount: Int {
+        192 + Self.byteCount(of: key ?? "") + Self.byteCount(of: audience)
+            + Self.byteCount(of: hiddenFrom)
+    }
+
+    private static func byteCount(of labels: [AudienceLabel]) -> Int {
+        labels.reduce(0) { $0 + MemoryLayout<AudienceLabel>.stride + byteCount(of: $1.text) }
+    }
+
+    /// Up to 15 bytes stand in the string itself, more in an object of their own.
+    private static func byteCount(of text: String) -> Int {
+        text.utf8.count > 15 ? text.utf8.count + 32 : 0
+    }
 }
 
 /// One event as it stands in the log.

@@ -17,7 +17,9 @@ public final class EphemeralBlock: Sendable {
     public let bytes: SharedBytes
 
     /// What the block takes in memory, about.
-    public var byteCount: Int { bytes.count + frames.count * 256 + 128 }
+    public var byteCount: Int {
+        frames.reduce(bytes.count + 128) { $0 + $1.envelope.byteCount }
+    }
 
     /// Encodes events that came at this time.
     public init(_ events: [BridgedEvent], time: Timestamp) {

@@ -45,8 +45,7 @@ public final class FrameBlock: RingBlock, Sendable {
         last = batch.last
         frames = batch.frames
         bytes = SharedBytes(batch.bytes)
-        // A frame's type, key and labels take about as much again as a small event.
-        byteCount = batch.bytes.count + batch.frames.count * 256 + 128
+        byteCount = batch.frames.reduce(batch.bytes.count + 128) { $0 + $1.envelope.byteCount }
     }
 
     /// The frames behind a position.

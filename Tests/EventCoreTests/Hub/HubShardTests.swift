@@ -49,6 +49,19 @@ private final class Listener: HubMember {
         #expect(member.cuts == [])
     }
 
+    @Test func `a block counts what its labels take`() throws {
+        let labels = (0..<500).compactMap { AudienceLabel("user:0000-1111-2222-3333-\($0)") }
+        let envelope = EventEnvelope(
+            position: 1, eventID: 1, time: Timestamp(microseconds: 0), operation: .publish,
+            type: "a.b", key: String(repeating: "k", count: 1000), audience: labels)
+        let text = labels.reduce(0) { $0 + $1.text.utf8.count }
+        let epochs = try #require(EpochHistory([.init(epoch: 1000, firstPosition: 1)]))
+        let batch = EventEncoder(maximumBytes: 1000).encode(
+            [Event(envelope, data: Array("1".utf8))], history: epochs, first: 1, last: 1)
+        #expect(FrameBlock(batch).byteCount > text + 500 * 16 + 1000)
+        #expect(FrameBlock(batch).byteCount < 3 * text)
+    }
+
     @Test func `bounds that only move leave the ring, those of another head cut it`() throws {
         let (hub, member) = try Self.hub()
         hub.logIs(try Self.bounds(20, (1000, 1)), fork: nil, now: .zero)

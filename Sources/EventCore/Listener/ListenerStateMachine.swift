@@ -51,6 +51,8 @@ public struct ListenerStateMachine: Sendable {
         var known: Int64
         /// What was known when a page was last asked for.
         var sought: Int64?
+        /// What had been handed over when the log was last asked for its head.
+        var headWhenAsked: Int64 = 0
         /// From when on what is known and not there is read, though a batch may bring it.
         var seekDue: MonotonicTime?
         /// `nil`: a follower.
@@ -315,7 +317,7 @@ public struct ListenerStateMachine: Sendable {
         let action = update(now) { attachment in
             // A tick that promised more than there is was nobody's: anyone may notify.
             let wasNobodys = attachment.known == attachment.sought && bounds.head < attachment.known
-            attachment.known = wasNobodys ? bounds.head : max(attachment.known, bounds.head)
+            attachment.known = max(wasNobodys ? attachment.head : attachment.known, bounds.head)
             jumped = bounds.floor > attachment.head + 1
             attachment.head = jumped ? bounds.head : max(attachment.head, last)
             // A page that was not the last is no reason to wait for anybody.
@@ -350,11 +352,11 @@ public struct ListenerStateMachine: Sendable {
         return (position, action)
     }
 
-    /// Whether the log holds less than was handed over: under this very connection it was replaced by an
-    /// older copy.
+    /// Whether the log held less than had been handed over when it was asked: under this very connection
+    /// it was replaced by an older copy. Batches may have come since.
     private func hasFallen(to head: Int64) -> Bool {
         guard case .attached(let attachment) = state else { return false }
-        return head < attachment.head
+        return head < attachment.headWhenAsked
     }
 
     /// A connection of the node's found another history of the log than this one attached to.
@@ -455,6 +457,7 @@ public struct ListenerStateMachine: Sendable {
         }
         if attachment.known > attachment.head, !waitsForBatch(attachment, now) {
             attachment.sought = attachment.known
+            attachment.headWhenAsked = attachment.head
             return send(.read(after: attachment.head))
         }
         if attachment.phase == .parking || attachment.mustRescue {
@@ -465,6 +468,7 @@ public struct ListenerStateMachine: Sendable {
             return send(.deposePump(silentFor: timing.deposeAfter))
         }
         if now >= attachment.statusDue {
+            attachment.headWhenAsked = attachment.head
             return send(.status(claimPump: attachment.phase == nil))
         }
         if attachment.phase == .awake {

@@ -86,8 +86,25 @@ import Testing
         #expect(batch == (10, .none))
         #expect(machine.head == 13)
         let page = machine.pageReturned(last: 12, bounds: (12, 1), now: Self.time(102))
-        #expect(page.jumped == false)
+        #expect(page == (false, .wait(until: Self.time(1000))))
         #expect(machine.head == 13, "it does not go back")
+    }
+
+    @Test func `a batch that overtakes an answer is no older copy of the log`() throws {
+        var machine = try Self.follower()
+        #expect(
+            machine.waitEnded(now: Self.time(1000), random: 0)
+                == .request(.status(claimPump: true)))
+        #expect(machine.batchArrived(first: 11, last: 12, now: Self.time(1001)) == (10, .none))
+        let overtaken = Machine.Status(head: 10, waiting: nil, holdsPump: false)
+        #expect(
+            machine.statusReturned(overtaken, now: Self.time(1002)) == .wait(until: Self.time(2002))
+        )
+        _ = machine.waitEnded(now: Self.time(2002), random: 0)
+        guard case .reconnect = machine.statusReturned(overtaken, now: Self.time(2003)) else {
+            Issue.record("less than there was when it was asked")
+            return
+        }
     }
 
     @Test(arguments: [(9, 10), (10, 10), (1, 3)])

@@ -84,6 +84,11 @@ final class Intake {
         sendNext()
     }
 
+    /// Forgets what was asked of an earlier session.
+    func dropQuestions() {
+        questions = []
+    }
+
     /// A message was read. Several are sent together: call `flush()` behind the last.
     func add(_ item: IntakeItem) {
         counters.received.increase()

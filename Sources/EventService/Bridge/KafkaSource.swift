@@ -161,9 +161,11 @@ final class KafkaSource: Bridge {
     }
 
     private func renew() {
-        consumer.close()
         do {
-            consumer = try makeConsumer()
+            // Before the old one is closed, which is of use to nobody, but asked until then.
+            let successor = try makeConsumer()
+            consumer.close()
+            consumer = successor
             try begin()
             if intake.isFull { hold() }
         } catch {
@@ -211,6 +213,8 @@ final class KafkaSource: Bridge {
 
     private func revoked(_ partitions: [PartitionName]) {
         unplaced = nil
+        // The library keeps the pause with the partition, also for when it is assigned here again.
+        if isPaused, !isLeaving { consumer.resume(partitions) }
         for partition in partitions {
             readings[partition] = nil
             intake.revoke(partition)
@@ -305,6 +309,7 @@ final class KafkaSource: Bridge {
 
     private func secondPassed() {
         second?.set(after: .seconds(1))
+        leaveIfDone()
         consumer.wake()
         var behind = 0
         for (partition, reading) in readings {

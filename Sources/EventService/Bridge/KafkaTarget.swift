@@ -30,8 +30,8 @@ final class KafkaTarget: SinkTarget {
     }
 
     private func renew() throws {
-        producer?.close()
         let producer = try make()
+        self.producer?.close()
         producer.onDelivered = { [unowned self] in delivered($0, $1) }
         producer.onTurnEnded = { [unowned self] in completeIfDone() }
         producer.onBrokers = { [counters, log] in counters.note(brokersAreUp: $0, log) }

@@ -18,6 +18,7 @@ final class RedisChannelSource: Bridge {
     private let counters: BridgeCounters
     private let log: Log
     private var claimTimer: LoopTimer?
+    private var hasHadSession = false
     private var isListening = false
     private var hasListened = false
     private var isFinishing = false
@@ -25,6 +26,9 @@ final class RedisChannelSource: Bridge {
 
     /// How soon another node takes over.
     private static let interval = Duration.seconds(1)
+    /// How long whoever does not listen leaves the lock to who does, when PostgreSQL is there again: longer
+    /// than its back-off.
+    private static let courtesy = Duration.seconds(6)
 
     init(
         loop: EventLoop, configuration: Configuration, address: RedisAddress,
@@ -49,7 +53,7 @@ final class RedisChannelSource: Bridge {
         link.connection.onMessage = { [unowned self] in received(channel: $0, $1) }
         intake.onCommitted = { [unowned self] _, _ in finishIfDone() }
         intake.onRoom = { [unowned self] in link.connection.resume() }
-        intake.onUp = { [unowned self] in claim() }
+        intake.onUp = { [unowned self] in sessionIsUp() }
         claimTimer = LoopTimer(loop) { [unowned self] _ in claim() }
     }
 
@@ -81,8 +85,17 @@ final class RedisChannelSource: Bridge {
 
     // MARK: Who listens
 
-    /// The session is there, and holds no lock yet. Whoever listened goes on meanwhile: if another has
-    /// taken over, both have heard the same, and what waits here is dropped.
+    /// The session is there, and holds no lock yet. Where all have lost theirs, only who listens knows what
+    /// was published meanwhile.
+    private func sessionIsUp() {
+        defer { hasHadSession = true }
+        intake.dropQuestions()
+        guard hasHadSession, !isListening else { return claim() }
+        claimTimer?.set(after: Self.courtesy)
+    }
+
+    /// Listens if no other node does. If one has taken over from this, what it has heard is not taken in
+    /// from here, too: what waits is dropped, and counted.
     private func claim() {
         guard source.isDurable, !isFinishing else { return }
         intake.ask(

@@ -26,6 +26,9 @@ final class RedisStreamSource: Bridge {
     private var unacknowledged: [String] = []
     private var isAcknowledging = false
     private var isReading = false
+    private var isClaiming = false
+    /// What was given to this consumer before its connection was lost has been read.
+    private var hasReadOwn = false
     private var isFinishing = false
     private var onFinished: (() -> Void)?
 
@@ -58,7 +61,10 @@ final class RedisStreamSource: Bridge {
             loop: loop, url: configuration.databaseURL, source: counters.name, counters: counters,
             log: log)
         link.onUp = { [unowned self] in createGroup() }
-        link.onDown = { [unowned self] in isReading = false }
+        link.onDown = { [unowned self] in
+            (isReading, isClaiming, hasReadOwn) = (false, false, false)
+            finishIfDone()
+        }
         intake.onCommitted = { [unowned self] receipts, _ in acknowledge(receipts) }
         intake.onRoom = { [unowned self] in read() }
         claimTimer = LoopTimer(loop) { [unowned self] _ in claim() }
@@ -87,11 +93,12 @@ final class RedisStreamSource: Bridge {
     /// Done once nothing is read any more, no batch is under way, and what was committed is acknowledged.
     private func finishIfDone() {
         guard isFinishing, !intake.isUnderWay,
-            !link.isUp || !isReading && unacknowledged.isEmpty, let finished = onFinished
+            !link.isUp || !isReading && !isClaiming && unacknowledged.isEmpty,
+            let finished = onFinished
         else { return }
         onFinished = nil
         // With entries of its own the consumer would take them along.
-        guard link.isUp, held.isEmpty else { return finished() }
+        guard link.isUp, hasReadOwn, held.isEmpty else { return finished() }
         link.connection.send(["XGROUP", "DELCONSUMER", stream, group, consumer]) { _ in finished() }
     }
 
@@ -124,7 +131,11 @@ final class RedisStreamSource: Bridge {
             let entries = reply.elements.first?.elements.last?.elements ?? []
             for entry in entries { take(entry) }
             intake.flush()
-            guard let last = entries.last?.elements.first?.text else { return read() }
+            guard let last = entries.last?.elements.first?.text else {
+                hasReadOwn = true
+                finishIfDone()
+                return read()
+            }
             readOwn(after: last)
         }
     }
@@ -202,10 +213,13 @@ final class RedisStreamSource: Bridge {
     private func claim() {
         claimTimer?.set(after: Self.claimInterval)
         guard link.isUp, !isFinishing, !intake.isFull else { return }
+        isClaiming = true
         link.connection.send([
             "XAUTOCLAIM", stream, group, consumer, String(Self.patience.wholeMilliseconds),
             claimCursor, "COUNT", Self.batch,
         ]) { [unowned self] reply in
+            isClaiming = false
+            defer { finishIfDone() }
             guard let parts = reply?.elements, parts.count >= 2 else { return }
             claimCursor = parts[0].text ?? "0-0"
             for entry in parts[1].elements { take(entry) }

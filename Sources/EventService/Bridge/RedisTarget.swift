@@ -47,10 +47,10 @@ final class RedisTarget: SinkTarget {
     /// refuses some and takes later ones, which would come before them then.
     func send(_ events: [SinkEvent], completion: @escaping ([DeadLetter]?) -> Void) {
         var letters: [DeadLetter] = []
-        var commands: [[[UInt8]]] = []
+        var commands: [(event: SinkEvent, arguments: [[UInt8]])] = []
         for event in events {
             do throws(SinkFault) {
-                commands.append(try settings.command(for: event))
+                commands.append((event, try settings.command(for: event)))
             } catch {
                 letters.append(event.deadLetter(sink: settings.name, reason: error.reason))
             }
@@ -59,31 +59,33 @@ final class RedisTarget: SinkTarget {
         let connection = link.connection
         // Outside a transaction each command would be carried out by itself, so its start is awaited.
         connection.send(["MULTI"]) { [self] reply in
-            var failure = Self.failure(reply)
-            guard failure == nil else { return ended(failure, letters, completion) }
+            if let failure = Self.failure(reply) { return refused(failure, completion) }
+            var failure: String?
             for command in commands {
-                connection.send(command) { failure = failure ?? Self.failure($0) }
+                connection.send(command.arguments) { failure = failure ?? Self.failure($0) }
             }
             connection.send(["EXEC"]) { [self] reply in
-                ended(failure ?? Self.failure(reply), letters, completion)
+                if let failure = failure ?? Self.failure(reply) {
+                    return refused(failure, completion)
+                }
+                // All was carried out. What failed even so, as where a key is no stream, always will.
+                for (command, reply) in zip(commands, reply?.elements ?? []) {
+                    guard let reason = reply.errorMessage else { continue }
+                    letters.append(command.event.deadLetter(sink: settings.name, reason: reason))
+                }
+                completion(letters)
             }
         }
     }
 
-    /// What is wrong with an answer, or with the first such of its parts.
     private static func failure(_ reply: RedisReply?) -> String? {
         guard let reply else { return "the connection broke" }
-        return reply.errorMessage ?? reply.elements.lazy.compactMap(\.errorMessage).first
+        return reply.errorMessage
     }
 
-    private func ended(
-        _ failure: String?, _ letters: [DeadLetter], _ completion: ([DeadLetter]?) -> Void
-    ) {
-        if let failure {
-            log.warning(
-                "bridge: Redis refuses, trying again",
-                ["bridge": settings.name, "error": failure])
-        }
-        completion(failure == nil ? letters : nil)
+    private func refused(_ failure: String, _ completion: ([DeadLetter]?) -> Void) {
+        log.warning(
+            "bridge: Redis refuses, trying again", ["bridge": settings.name, "error": failure])
+        completion(nil)
     }
 }

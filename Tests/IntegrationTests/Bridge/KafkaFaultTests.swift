@@ -162,6 +162,37 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(2)))
+    func `partitions that are paused while they move are read on`() async throws {
+        try await onOwnThread {
+            let cluster = try TestCluster()
+            _ = try ToolRun(["migrate", "--database-url", cluster.url])
+            let kafka = try KafkaServer()
+            try kafka.create("tasks", partitions: 6)
+            func start(waitUntilReady: Bool = true) throws -> ServiceProcess {
+                try ServiceProcess(
+                    database: cluster.url, configuration: Self.configuration(kafka),
+                    waitUntilReady: waitUntilReady)
+            }
+            let first = try start()
+            try kafka.produce("tasks", Self.messages(0..<1000))
+            try Self.waits(cluster.url, for: 1000)
+            try cluster.stop("immediate")
+            // More than a node holds, so that after a second it pauses what it reads.
+            try kafka.produce("tasks", Self.messages(1000..<12_000))
+            usleep(3_000_000)
+            // One that joins: each partition moves, and some come back.
+            let second = try start(waitUntilReady: false)
+            try eventually("they move") {
+                first.log.contains("no longer reads partitions") ? true : nil
+            }
+            try cluster.start()
+            try Self.waits(cluster.url, for: 12_000)
+            try Self.expectEach(of: 12_000, cluster.url)
+            #expect([first, second].map { $0.terminate() } == [0, 0])
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)))
     func `a member whose instance another has taken joins anew once that is gone`() async throws {
         try await onOwnThread {
             let database = try TestDatabase()

@@ -65,6 +65,46 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(2)))
+    func `what was heard while PostgreSQL was away is taken in by who heard it`() async throws {
+        try await onOwnThread {
+            let cluster = try TestCluster()
+            _ = try ToolRun(["migrate", "--database-url", cluster.url])
+            let redis = try RedisServer()
+            let client = try RedisClient(port: redis.port)
+            let services = try (0..<4).map { _ in
+                try ServiceProcess(
+                    database: cluster.url, configuration: Self.configuration(redis, durable: true))
+            }
+            try Self.untilHeard(client, "news")
+            // Of one that has none yet nobody would know whether it lost one.
+            try eventually("the others have asked for the lock") {
+                try cluster.value(
+                    "SELECT (count(*) >= 3)::text FROM pg_stat_activity WHERE query ~ 'claim_bridge'"
+                        + " AND pid <> pg_backend_pid()") == "true" ? true : nil
+            }
+            for round in 0..<2 {
+                try cluster.stop("immediate")
+                for number in 0..<20 {
+                    #expect(
+                        try client.run(
+                            "PUBLISH", "news", #"{"user_id":"ada","n":\#(round * 20 + number)}"#)
+                            == "1")
+                }
+                // So long that the nodes' next looks at PostgreSQL lie far apart.
+                usleep(4_000_000)
+                try cluster.start()
+                try eventually("all of round \(round) are there") {
+                    let events = try? cluster.value(
+                        "SELECT count(*)::text FROM event_service.events WHERE audience = '{user:ada}'"
+                    )
+                    return events == String((round + 1) * 20) ? true : nil
+                }
+            }
+            for service in services { #expect(service.terminate() == 0) }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)))
     func `what is durable is taken in by one node, and by another when that dies`() async throws {
         try await onOwnThread {
             let database = try TestDatabase()

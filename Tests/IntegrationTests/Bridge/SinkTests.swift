@@ -187,6 +187,66 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `a key that is no stream makes dead letters, and the rest is sent once`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let redis = try RedisServer()
+            let client = try RedisClient(port: redis.port)
+            try client.run("SET", "events:3", "no stream")
+            let service = try ServiceProcess(
+                database: database.url,
+                configuration: Self.redis(
+                    redis, "{ name: \"s\", stream: \"events:{key}\", maxlen: 9, types: [\"*\"] }"))
+            try eventually("it has begun") {
+                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
+                    == "1" ? true : nil
+            }
+            try Self.publish(database, 0..<14)
+            try eventually("two are kept") {
+                try database.value(
+                    "SELECT count(*)::text FROM event_service.dead_letters WHERE reason ~ '^WRONGTYPE'"
+                ) == "2" ? true : nil
+            }
+            try Self.publish(database, 14..<15)
+            try eventually("the next is sent") {
+                try Self.numbers(Self.entries(client, "events:0")) == [0, 7, 14] ? true : nil
+            }
+            #expect(try client.run("XLEN", "events:0") == "3")
+            #expect(service.terminate() == 0)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a second signal ends a sink that waits for its other side`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let redis = try RedisServer()
+            let service = try ServiceProcess(
+                database: database.url,
+                configuration: Self.redis(
+                    redis, "{ stream: \"events\", maxlen: 9, types: [\"*\"] }"),
+                ["--drain", "50s"])
+            try eventually("it has begun") {
+                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
+                    == "1" ? true : nil
+            }
+            redis.kill()
+            try Self.publish(database, 0..<10)
+            try eventually("it has something to send") {
+                try MetricsAnswer(service.opsPort)["node_head_position"] == 10 ? true : nil
+            }
+            usleep(500_000)
+            let began = Date()
+            service.signal(SIGTERM)
+            try eventually("it drains") {
+                service.log.contains("service: drains") ? true : nil
+            }
+            #expect(service.terminate() == 0)
+            #expect(Date().timeIntervalSince(began) < 40)
+        }
+    }
+
     // MARK: Kafka
 
     @Test(.timeLimit(.minutes(3)))

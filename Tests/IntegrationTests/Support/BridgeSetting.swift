@@ -18,10 +18,12 @@ final class ConfigurationText: Sendable {
 extension ServiceProcess {
     /// Starts the service with a configuration file.
     convenience init(
-        database: String, configuration: String, _ arguments: [String] = []
+        database: String, configuration: String, _ arguments: [String] = [],
+        waitUntilReady: Bool = true
     ) throws {
         let file = try ConfigurationText(configuration)
-        try self.init(database: database, ["--config", file.path] + arguments)
+        try self.init(
+            database: database, ["--config", file.path] + arguments, waitUntilReady: waitUntilReady)
     }
 
     /// Waits until this line stands on the page of metrics.

@@ -27,12 +27,15 @@ final class Service {
     private var signals: SignalReader?
     private var trim: MemoryTrim?
     private var drainDeadline: LoopTimer?
-    private var undrained = 0
+    private var isStopping = false
+    private var isLastRound = false
     private var isStoppingAtOnce = false
+    /// The workers that serve streams or requests, and the bridges that run.
+    private var undrained: Int
 
     /// What threads tell the control thread.
     private enum ControlMessage: Sendable {
-        /// A worker's last stream has ended.
+        /// A worker's last stream, or a bridge, has ended.
         case drained
     }
 
@@ -58,8 +61,11 @@ final class Service {
         let inboxes = try (0..<Self.workerCount(configuration)).map { _ in try WorkerInbox() }
         self.inboxes = inboxes
         // What is wrong in their settings is said before anything else is.
-        let bridges = try Bridges(configuration, inboxes: inboxes, log: log)
+        let bridges = try Bridges(configuration, inboxes: inboxes, log: log) { [control] in
+            control.post(.drained)
+        }
         self.bridges = bridges
+        undrained = inboxes.count + bridges.counters.count
         let access = AccessState(configuration)
         let clock = DatabaseClock()
         database = try DatabaseThread(
@@ -98,7 +104,7 @@ final class Service {
                 opsSocket, listener: .opsListener, loop: loop, inboxes: inboxes,
                 connectionCount: connectionCount, log: log),
         ]
-        controlReader = try MailboxReader(control, on: loop) { [unowned self] _ in workerDrained() }
+        controlReader = try MailboxReader(control, on: loop) { [unowned self] _ in drained() }
         signals = try SignalReader(on: loop) { [unowned self] in stopAsked(by: $0) }
         trim = MemoryTrim(on: loop)
         drainDeadline = LoopTimer(loop) { [unowned self] _ in loop.stop() }
@@ -133,12 +139,12 @@ final class Service {
     }
 
     private func stopAsked(by signal: Int32) {
-        guard undrained == 0 else {
+        guard !isStopping else {
             log.warning("service: stops at once")
             isStoppingAtOnce = true
             return loop.stop()
         }
-        undrained = inboxes.count
+        isStopping = true
         log.info("service: drains", ["within": DurationText.text(configuration.drain)])
         // The listeners stay open: health checks get their answer, and new streams their 503.
         for inbox in inboxes { inbox.mailbox.post(.drain(over: configuration.drain)) }
@@ -146,8 +152,13 @@ final class Service {
         drainDeadline?.set(after: configuration.drain + .milliseconds(500))
     }
 
-    private func workerDrained() {
+    private func drained() {
         undrained -= 1
-        if undrained == 0 { loop.stop() }
+        guard isStopping, undrained == 0 else { return }
+        guard !bridges.counters.isEmpty, !isLastRound else { return loop.stop() }
+        // While bridges were ending, requests came that are to be answered, too.
+        isLastRound = true
+        undrained = inboxes.count
+        for inbox in inboxes { inbox.mailbox.post(.drain(over: .zero)) }
     }
 }

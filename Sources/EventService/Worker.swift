@@ -131,7 +131,8 @@ final class Worker {
         case .log(let bounds, let fork):
             server.hub.logIs(bounds, fork: fork, now: loop.now)
         case .health(let reasons):
-            server.hub.healthChanged(reasons, now: loop.now)
+            server.hub.healthChanged(
+                reasons + (server.isDraining ? [.draining] : []), now: loop.now)
         case .reply(let reply, let number):
             server.client.received(reply, number: number)
         case .keys(let set):
@@ -206,11 +207,12 @@ final class Worker {
     // MARK: Stopping
 
     /// Ends the streams, each at its own moment, and says so when the last has ended. Requests are
-    /// answered until the service says stop.
+    /// answered until the service says stop; asked again, it says so when none is under way.
     private func drain(over duration: Duration) {
-        guard drainTimer == nil else { return }
+        if let drainTimer { return drainTimer.set(after: .zero) }
         server.isDraining = true
         let now = loop.now
+        server.hub.healthChanged(server.hub.unready + [.draining], now: now)
         server.hub.forEachMember { $0.drain(by: now + duration * .random(in: 0..<1), now: now) }
         let timer = LoopTimer(loop) { [unowned self] _ in
             if server.hub.isEmpty, publicContext?.underWay == 0 {

@@ -94,6 +94,8 @@ import Testing
             #expect(refused.fields["retry-after"] != nil)
             var ends: [Double] = []
             for stream in streams {
+                #expect(
+                    try stream.next("stream.health").json["reasons"] as? [String] == ["draining"])
                 let end = try stream.next("stream.end")
                 #expect(end.json["reason"] as? String == "shutdown")
                 ends.append(Date().timeIntervalSince(began))

@@ -28,7 +28,8 @@ final class BridgeThread: Sendable {
     private let control: Mailbox<Command>
     private let thread: LoopThread
 
-    init(_ plan: BridgePlan, log: Log) throws(SystemError) {
+    /// - Parameter onEnd: called on the thread when the bridge has ended, or could not begin.
+    init(_ plan: BridgePlan, log: Log, onEnd: @escaping @Sendable () -> Void) throws(SystemError) {
         let control = try Mailbox<Command>()
         self.control = control
         thread = try LoopThread(name: "bridge") {
@@ -39,6 +40,7 @@ final class BridgeThread: Sendable {
                 log.error(
                     "bridge: not started", ["bridge": plan.counters.name, "error": "\(error)"])
             }
+            onEnd()
         }
     }
 

@@ -6,11 +6,16 @@ final class Bridges: Sendable {
     let counters: [BridgeCounters]
     private let threads: [BridgeThread]
 
-    /// Starts a thread for each bridge that the settings name.
-    init(_ configuration: Configuration, inboxes: [WorkerInbox], log: Log) throws {
+    /// Starts a thread for each bridge that the settings name, which calls `onEnd` when it ends.
+    init(
+        _ configuration: Configuration, inboxes: [WorkerInbox], log: Log,
+        onEnd: @escaping @Sendable () -> Void
+    ) throws {
         let plans = try Self.plans(configuration, inboxes, log)
         counters = plans.map(\.counters)
-        threads = try plans.map { plan throws(SystemError) in try BridgeThread(plan, log: log) }
+        threads = try plans.map { plan throws(SystemError) in
+            try BridgeThread(plan, log: log, onEnd: onEnd)
+        }
     }
 
     private static func plans(

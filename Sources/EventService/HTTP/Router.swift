@@ -50,7 +50,7 @@ final class ServerContext {
     }
 
     /// What `/readyz` says.
-    var unready: [UnreadyReason] { hub.unready + (isDraining ? [.draining] : []) }
+    var unready: [UnreadyReason] { hub.unready }
 }
 
 /// Finds who answers a request, and refuses what nobody answers.

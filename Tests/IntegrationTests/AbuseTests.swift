@@ -29,6 +29,47 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `large bodies that do not end are refused before they take all memory`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let service = try ServiceProcess(database: database.url, ["--workers", "1"])
+            let head =
+                "POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            let part = [UInt8](repeating: 0x20, count: 1_048_000)
+            var flood: [ClientSocket] = []
+            for _ in 0..<60 {
+                let socket = try ClientSocket(port: service.port)
+                flood.append(socket)
+                try socket.send(head + "Content-Length: 1048576\r\n\r\n")
+                // Refused, it is reset while it goes on to send.
+                try? socket.send(part)
+            }
+            let event = #"{"type":"a.b","audience":["*"],"data":1}"#
+            func publish(after blanks: Int = 0) throws -> Int {
+                try HTTPClient.request(
+                    service.port, "POST", "/api/v1/events",
+                    fields: ["Content-Type: application/json"],
+                    body: String(repeating: " ", count: blanks) + event
+                ).status
+            }
+            // 32 fit, and 18 KiB.
+            for socket in flood { socket.setTimeout(milliseconds: 20) }
+            var waiting = flood
+            try eventually("the others are refused") {
+                waiting = waiting.filter { $0.receive() == nil }
+                return waiting.count == 32 ? true : nil
+            }
+            #expect(try publish(after: 100_000) == 503)
+            #expect(try service.kilobytes("VmRSS") < 120_000)
+            #expect(try publish() == 202, "small ones go on")
+            (flood, waiting) = ([], [])
+            try eventually("large ones, too, when those are gone") {
+                try publish(after: 100_000) == 202 ? true : nil
+            }
+        }
+    }
+
     @Test(.timeLimit(.minutes(3)))
     func `heads that drip are cut off, and delay nobody`() async throws {
         try await onOwnThread {

@@ -90,6 +90,17 @@ enum HTTPBytes {
         }
     }
 
+    /// What a host with its port is made of (RFC 3986, section 3.2.2).
+    static func isHost(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "#"), UInt8(ascii: "^"), UInt8(ascii: "`"), UInt8(ascii: "|"): false
+        case UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: ","), UInt8(ascii: ":"),
+            UInt8(ascii: ";"), UInt8(ascii: "="), UInt8(ascii: "["), UInt8(ascii: "]"):
+            true
+        default: isToken(byte)
+        }
+    }
+
     /// What may stand in the value of a field: visible characters, blanks, tabs, and bytes from 0x80.
     static func isValue(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte != 0x7F || byte == 0x09

@@ -87,6 +87,9 @@ public struct HTTPRequestParser: Sendable {
         }
     }
 
+    /// How many bytes of a body were read whose request is not whole.
+    public var bodyCount: Int { body.count }
+
     /// The field `Origin` of a request that is not read to its end, or could not be.
     public var origin: String? { fields.first { $0.name == "origin" }?.value }
 
@@ -252,9 +255,12 @@ public struct HTTPRequestParser: Sendable {
     /// The blank line was read: decides how the body is framed. True if there is none.
     private mutating func endHead() throws(HTTPParseError) -> Bool {
         if inTrailer { return true }
-        let hosts = fields.count { $0.name == "host" }
-        guard hosts <= 1, hosts == 1 || minorVersion == 0 else {
-            throw HTTPParseError(400, "A request has one Host field, this one has \(hosts).")
+        let hosts = fields.filter { $0.name == "host" }
+        guard hosts.count <= 1, hosts.count == 1 || minorVersion == 0 else {
+            throw HTTPParseError(400, "A request has one Host field, this one has \(hosts.count).")
+        }
+        guard hosts.allSatisfy({ $0.value.utf8.allSatisfy(HTTPBytes.isHost) }) else {
+            throw HTTPParseError(400, "Host is not the name or address of a host.")
         }
         headBytes = 0
         let framing = try framing()
@@ -280,7 +286,10 @@ public struct HTTPRequestParser: Sendable {
                 throw HTTPParseError(
                     400, "Transfer-Encoding stands beside Content-Length or in HTTP/1.0.")
             }
-            guard codings.count == 1, codings[0].lowercased() == "chunked" else {
+            // By bytes: in Unicode a Kelvin sign is a small k, too, but not for whoever stands before us.
+            guard codings.count == 1,
+                codings[0].utf8.lazy.map({ $0 | 0x20 }).elementsEqual("chunked".utf8)
+            else {
                 throw HTTPParseError(501, "The only transfer coding understood is chunked.")
             }
             return .chunked

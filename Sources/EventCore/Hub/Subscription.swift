@@ -36,6 +36,7 @@ public final class Subscription: Sendable {
     /// `nil`: all.
     private let grantedTypes: [TypePattern]?
     private let filter: EventFilter
+    private let keys: Set<ExactText>
     /// Whether all types and keys are let through.
     let isOpen: Bool
 
@@ -48,6 +49,7 @@ public final class Subscription: Sendable {
             throw ContextNotGranted(name: name)
         }
         self.filter = filter
+        keys = Set(filter.keys.map(ExactText.init))
         grantedTypes = grants.types
         isOpen = grants.types == nil && filter.types.isEmpty && filter.keys.isEmpty
         if !filter.contexts.isEmpty {
@@ -79,8 +81,7 @@ public final class Subscription: Sendable {
         return isOpen
             || (grantedTypes?.contains { $0.matches(type) } ?? true)
                 && (filter.types.isEmpty || filter.types.contains { $0.matches(type) })
-                && (filter.keys.isEmpty
-                    || key.map { key in filter.keys.contains { $0.isIdentical(to: key) } } ?? false)
+                && (keys.isEmpty || key.map { keys.contains(ExactText($0)) } ?? false)
     }
 
     private func holds(anyOf wanted: [AudienceLabel]) -> Bool {

@@ -36,10 +36,17 @@ public struct StreamParameters: Sendable, Equatable {
         }
     }
 
+    /// How many types may be given, each of which is compared with that of every event.
+    static let maximumTypes = 100
+
     /// The parameters `context`, `type` and `key`.
     static func filter(_ query: QueryString) throws(Problem) -> EventFilter {
         var types: [TypePattern] = []
-        for text in query.list(of: "type") {
+        let texts = query.list(of: "type")
+        guard texts.count <= maximumTypes else {
+            throw .badRequest("More than \(maximumTypes) types are given.")
+        }
+        for text in texts {
             guard let pattern = TypePattern(text) else {
                 throw .badRequest(
                     "type is an event type, or the beginning of one and *, not"
@@ -50,8 +57,14 @@ public struct StreamParameters: Sendable, Equatable {
         // A key may contain commas, as a JSON array of several columns does: it is taken as a whole
         // and in parts.
         let whole = query.values(of: "key").filter { !$0.isEmpty }
-        let parts = query.list(of: "key").filter { !whole.contains($0) }
-        return EventFilter(contexts: query.list(of: "context"), types: types, keys: whole + parts)
+        let known = Set(whole.map(ExactText.init))
+        let parts = query.list(of: "key").filter { !known.contains(ExactText($0)) }
+        let filter = EventFilter(
+            contexts: query.list(of: "context"), types: types, keys: whole + parts)
+        guard !(filter.contexts + filter.keys).contains(where: { $0.utf8.contains(0) }) else {
+            throw .badRequest("No context and no key holds the character U+0000.")
+        }
+        return filter
     }
 }
 

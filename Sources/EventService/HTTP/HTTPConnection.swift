@@ -1,68 +1,6 @@
 import EventCore
 import Glibc
 
-/// Answers the requests of connections.
-protocol HTTPRequestHandler: AnyObject {
-    /// A request has come. The answer, sooner or later, goes to the exchange.
-    func handle(_ exchange: HTTPExchange)
-    /// What goes with every answer, that to an unreadable request of this origin too.
-    func commonFields(origin: String?) -> [HTTPField]
-}
-
-/// What takes over a connection when a response goes on for ever.
-protocol HTTPStreamBody: AnyObject {
-    /// When the stream wants to be called though nothing happens on the socket.
-    func nextDeadline(now: MonotonicTime) -> MonotonicTime
-    /// That time has come.
-    func timeReached(now: MonotonicTime)
-    /// The socket, which was full, has taken something of what is queued.
-    func tookBytes()
-    /// The connection is gone, or is about to go.
-    func closed()
-}
-
-/// One request and the way to answer it.
-final class HTTPExchange {
-    let request: HTTPRequest
-    /// Names the request in the response, in problems and in the log.
-    let requestID: String
-    /// What the request is counted under.
-    var routeName = "none"
-    /// The peer's address, or that of the client behind it.
-    var address: String
-    /// What goes with the answer whatever it is.
-    var commonFields: [HTTPField] = []
-    /// Whether the connection is one past the cap: it gets an answer, but no stream, and is closed then.
-    let isPastCap: Bool
-    /// Gone once the exchange is over or the connection is closed: an answer that comes too late goes
-    /// nowhere.
-    private(set) weak var connection: HTTPConnection?
-
-    fileprivate init(_ connection: HTTPConnection, _ request: HTTPRequest, requestID: String) {
-        self.connection = connection
-        self.request = request
-        self.requestID = requestID
-        address = connection.address
-        isPastCap = connection.isPastCap
-    }
-
-    /// Sends a whole answer.
-    func respond(_ response: HTTPResponse) {
-        connection?.respond(response, to: self)
-    }
-
-    /// Sends a problem.
-    func refuse(_ problem: Problem) {
-        connection?.context.counts.refuse(problem)
-        respond(.problem(problem, requestID: requestID))
-    }
-
-    /// Sends the head of an answer that goes on for ever, and hands the connection over.
-    func stream(_ response: HTTPResponse, body: any HTTPStreamBody) {
-        connection?.stream(response, to: self, body: body)
-    }
-}
-
 /// One connection of a client: reads requests, one after the other, and sends what answers them.
 ///
 /// ```
@@ -96,7 +34,16 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         /// How many requests have not been answered yet.
         fileprivate(set) var underWay = 0
         /// The requests that were answered.
-        fileprivate(set) var counts = RequestCounts()
+        var counts = RequestCounts()
+        /// How many bytes of bodies are held, of requests that are read or handled.
+        fileprivate var bodyBytes = 0
+
+        /// How many there may be; past it a large body is refused, so that who sends many at once, and
+        /// none to its end, cannot take all memory.
+        fileprivate static let maximumBodyBytes = 32 << 20
+        /// Bodies that count as large.
+        fileprivate static let largeBody = 16 << 10
+
         private var dateSecond: Int64 = 0
         private var dateText = ""
 
@@ -145,6 +92,8 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         var began: MonotonicTime?
         /// Whether requests are being handled further up on the stack.
         var isUnderWay = false
+        /// How many bytes of a body are held.
+        var bodyBytes = 0
 
         init(limits: HTTPRequestParser.Limits) {
             parser = HTTPRequestParser(limits: limits)
@@ -154,12 +103,13 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
     // What is touched for every event stands first, side by side.
 
     let descriptor: Int32
-    fileprivate let isPastCap: Bool
-    private var peerHasEnded = false
+    let isPastCap: Bool
+    /// Whether the peer has ended its side.
+    private(set) var peerHasEnded = false
     private var interest: Readiness = [.readable, .hangUp]
     private var state = State.reading
     private var output = OutputQueue()
-    fileprivate let context: Context
+    let context: Context
     var timerIndex = -1
     private var reading: Reading?
     let address: String
@@ -213,8 +163,10 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
                 close()
             } else {
                 // A peer that has ended its side may still want the answer.
-                peerHasEnded = peerHasEnded || readiness.contains(.hangUp)
+                let endsNow = !peerHasEnded && readiness.contains(.hangUp)
+                peerHasEnded = peerHasEnded || endsNow
                 updateInterest()
+                if endsNow, case .handling(let exchange) = state { exchange.onPeerEnded?() }
             }
         case .streaming:
             if !readiness.isDisjoint(with: [.hangUp, .broken]) {
@@ -278,13 +230,27 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
             flush()
         }
         reading.began = reading.parser.isInRequest ? reading.began ?? context.loop.now : nil
+        holdBody(of: reading.parser.bodyCount)
+        if context.bodyBytes > Context.maximumBodyBytes, reading.bodyBytes > Context.largeBody {
+            return fail(
+                .unavailable(
+                    "overloaded", "More large bodies come at once than the service can hold.",
+                    retryAfter: Int.random(in: 1...5)))
+        }
         updateInterest()
         updateTimer()
+    }
+
+    private func holdBody(of count: Int) {
+        guard let reading else { return }
+        context.bodyBytes += count - reading.bodyBytes
+        reading.bodyBytes = count
     }
 
     private func handle(_ request: HTTPRequest) {
         let exchange = HTTPExchange(self, request, requestID: request.requestID ?? context.nextID())
         state = .handling(exchange)
+        holdBody(of: request.body.count)
         context.underWay += 1
         context.handler.handle(exchange)
         if case .handling = state {
@@ -295,7 +261,8 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
 
     // MARK: Answering
 
-    fileprivate func respond(_ response: HTTPResponse, to exchange: HTTPExchange) {
+    /// Sends a whole answer, unless the exchange is over.
+    func respond(_ response: HTTPResponse, to exchange: HTTPExchange) {
         guard case .handling(let current) = state, current === exchange else { return }
         context.answered(response.status, exchange)
         let keepsAlive = exchange.request.keepsAlive && !isPastCap && !peerHasEnded
@@ -329,13 +296,16 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
 
     private func finish(_ bytes: [UInt8], keepsAlive: Bool) {
         state = keepsAlive ? .reading : .lingering
+        holdBody(of: 0)
+        if !keepsAlive { reading = nil }
         output.append(bytes)
         updateInterest()
         updateTimer()
         flush()
     }
 
-    fileprivate func stream(
+    /// Sends the head of an answer that goes on for ever, and hands the connection over.
+    func stream(
         _ response: HTTPResponse, to exchange: HTTPExchange, body: any HTTPStreamBody
     ) {
         guard case .handling(let current) = state, current === exchange else { return }
@@ -345,6 +315,7 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         context.answered(response.status, exchange)
         context.underWay -= 1
         state = .streaming(body)
+        holdBody(of: 0)
         reading = nil
         output.append(head)
         updateInterest()
@@ -432,12 +403,15 @@ final class HTTPConnection: ReadinessHandler, TimerHandler, StreamSink {
         let last = state
         if case .closed = last { return }
         state = .closed
+        holdBody(of: 0)
         context.loop.cancelTimer(self)
         context.loop.deregister(descriptor)
         Glibc.close(descriptor)
         switch last {
         case .streaming(let body): body.closed()
-        case .handling: context.underWay -= 1
+        case .handling(let exchange):
+            context.underWay -= 1
+            exchange.onPeerEnded?()
         case .reading, .lingering, .closed: break
         }
         context.onClose(self)

@@ -109,8 +109,10 @@ final class HistoryRequest: HubMember {
             let timer = LoopTimer(server.stream.loop) { [self] _ in answer() }
             timer.set(at: min(server.stream.loop.now + wait, opening.tenure.endsAt))
             self.timer = timer
+            exchange.onPeerEnded = { [unowned self] in answer() }
         }
         if let page { take(page) }
+        if wait > .zero, exchange.peerHasEnded { return answer() }
         goOn(hasPage: page != nil)
     }
 
@@ -253,6 +255,7 @@ final class HistoryRequest: HubMember {
 
     private func finish() {
         isAnswered = true
+        exchange.onPeerEnded = nil
         timer?.cancel()
         timer = nil
         server.hub.leave(self)

@@ -26,6 +26,9 @@ struct ParserCase: Sendable, CustomTestStringConvertible {
             name: "empty line before", input: "\nGET / HTTP/1.1\nHost: a\n\n", requests: ["GET /?"]),
         ParserCase(
             name: "HTTP/1.0 without Host", input: "GET / HTTP/1.0\n\n", requests: ["GET /?"]),
+        ParserCase(
+            name: "IPv6 host", input: "GET / HTTP/1.1\nHost: [::1]:8080\n\n", requests: ["GET /?"]),
+        ParserCase(name: "empty host", input: "GET / HTTP/1.1\nHost:\n\n", requests: ["GET /?"]),
         ParserCase(name: "HTTP/1.7", input: "GET / HTTP/1.7\nHost: a\n\n", requests: ["GET /?"]),
         ParserCase(
             name: "absolute form", input: "GET http://a.example:80/x?y HTTP/1.1\nHost: a\n\n",
@@ -140,6 +143,12 @@ struct ParserCase: Sendable, CustomTestStringConvertible {
         ParserCase(
             name: "another coding", input: "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: gzip\n\n",
             status: 501),
+        ParserCase(
+            name: "a coding that is chunked in Unicode only",
+            input: "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chun\u{212A}ed\n\n", status: 501),
+        ParserCase(name: "two hosts in one", input: "GET / HTTP/1.1\nHost: a b\n\n", status: 400),
+        ParserCase(name: "a user's host", input: "GET / HTTP/1.1\nHost: a@b\n\n", status: 400),
+        ParserCase(name: "a host with a path", input: "GET / HTTP/1.1\nHost: a/b\n\n", status: 400),
         ParserCase(
             name: "chunked twice",
             input: "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked, chunked\n\n", status: 501),

@@ -56,6 +56,7 @@ final class DatabaseThread: Sendable {
             loop: loop, servers: servers, size: configuration.databasePoolSize, log: log)
         let reader = LogReader(
             loop: loop, pool: pool, encoder: encoder, ringBytes: configuration.ringBytes,
+            maximumBacklog: configuration.maxBacklogBytes,
             access: AccessReader(pool: pool, checker: configuration.sessionCheck, log: log),
             log: log)
         let revocations = RevocationReader(

@@ -33,6 +33,13 @@ import Testing
                 ("GET", "/api/v1/events/history?limit=1001", [], 400),
                 ("GET", "/api/v1/events/history?wait=31", [], 400),
                 ("GET", "/api/v1/events/history?since=", [], 400),
+                ("GET", "/api/v1/events/history?key=a%00", [], 400),
+                ("GET", "/api/v1/events/history?context=%00", [], 400),
+                (
+                    "GET",
+                    "/api/v1/events/stream?type="
+                        + Array(repeating: "a.b", count: 101).joined(separator: ","), [], 400
+                ),
                 ("GET", "/", ["X: " + String(repeating: "a", count: 20_000)], 431),
                 (
                     "POST", "/api/v1/events",
@@ -298,6 +305,73 @@ import Testing
             let at = try HTTPClient.get(
                 service.port, "/api/v1/events/history?since=\(since)&wait=20&context=a")
             #expect((at.json["events"] as? [Any])?.count == 1, "what is there needs no wait")
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a database that fails at once is told at once, too`() async throws {
+        try await onOwnThread {
+            let cluster = try TestCluster()
+            _ = try ToolRun(["migrate", "--database-url", cluster.url])
+            // A socket that is not there refuses without a moment's wait.
+            try cluster.run("ALTER SYSTEM SET unix_socket_directories = '/tmp'")
+            try cluster.stop()
+            try cluster.start()
+            let service = try ServiceProcess(
+                database: "host=/tmp port=\(cluster.port) user=postgres dbname=postgres",
+                ["--ring-bytes", "0"])
+            let stream = try StreamClient(service.port)
+            try cluster.run("INSERT INTO tasks (title) VALUES ('1'), ('2')")
+            let first = try stream.events(2)[0].lastEventID
+            try cluster.stop("immediate")
+            for _ in 0..<5 {
+                #expect(
+                    try HTTPClient.get(service.port, "/api/v1/events/history?since=\(first)").status
+                        == 503)
+            }
+            #expect(service.terminate() == 0)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `who waits and goes gives the place back, who ends only its side is answered`()
+        async throws
+    {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let service = try ServiceProcess(
+                database: database.url,
+                ["--max-connections-per-address", "2", "--workers", "1", "--ring-bytes", "0"])
+            func ask(_ wait: Int, since: String = "now") throws -> ClientSocket {
+                let socket = try ClientSocket(port: service.port)
+                try socket.send(
+                    "GET /api/v1/events/history?wait=\(wait)&since=\(since) HTTP/1.1\r\n"
+                        + "Host: localhost\r\n\r\n")
+                return socket
+            }
+            for _ in 0..<3 {
+                var waiting = try [ask(30), ask(30)]
+                try eventually("both wait") {
+                    try HTTPClient.get(service.port, "/api/v1/events/history?wait=0.1").status
+                        == 429
+                        ? true : nil
+                }
+                waiting = []
+                try eventually("both places are free", within: 10) {
+                    try HTTPClient.get(service.port, "/api/v1/events/history?wait=0.1").status
+                        == 200
+                        ? true : nil
+                }
+                _ = waiting
+            }
+            // Also where the end comes while it is still looked up where the page begins.
+            for since in ["now", "2000-01-01T00:00:00Z"] {
+                let half = try ask(30, since: since)
+                half.endSending()
+                half.setTimeout(milliseconds: 10_000)
+                let answer = try #require(half.receive())
+                #expect(String(decoding: answer, as: UTF8.self).hasPrefix("HTTP/1.1 200"))
+            }
         }
     }
 }

@@ -182,6 +182,8 @@ import Testing
                 (time, Array(ids[1...]), "fresh"), ("now", [], "fresh"),
                 ("2100-01-01T00:00:00Z", [], "fresh"),
                 ("2000-01-01T00:00:00Z", ids, "fresh"),
+                ("0000-01-01T00:00:00Z", ids, "fresh"),
+                ("9999-12-31T23:59:59-23:00", [], "fresh"),
             ] {
                 let stream = try StreamClient(service.port, "since=\(since)")
                 let open = try stream.next()
@@ -222,6 +224,41 @@ import Testing
             let whole = try HTTPClient.get(service.port, href)
             #expect(whole.status == 200)
             #expect(((whole.json["new"] as? [String: Any])?["message"] as? String)?.count == 5000)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a client that catches up and does not read costs no more than its backlog`() async throws
+    {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let limit = 64 << 10
+            let service = try ServiceProcess(
+                database: database.url,
+                [
+                    "--max-backlog-bytes", String(limit), "--ring-bytes", "0", "--slow-grace",
+                    "60s",
+                ])
+            let watcher = try StreamClient(service.port)
+            try database.run(
+                "INSERT INTO tasks (title, message) SELECT i, repeat(md5(i::text), 250) FROM generate_series(1, 900) i"
+            )
+            #expect(try watcher.events(900).count == 900)
+            let slow = try (0..<2).map { _ in
+                try StreamClient(service.port, "since=earliest", isSlow: true)
+            }
+            func backlogs() throws -> [Int] {
+                let list = try HTTPClient.get(service.opsPort, "/admin/connections").json
+                return (list["connections"] as? [[String: Any]] ?? []).compactMap {
+                    $0["unsent_bytes"] as? Int
+                }
+            }
+            try eventually("they do not keep up") {
+                try backlogs().count { $0 > 0 } == 2 ? true : nil
+            }
+            #expect(try backlogs().allSatisfy { $0 < limit + 20_000 })
+            let ids = try database.ids()
+            for stream in slow { #expect(try stream.events(900).map(\.lastEventID) == ids) }
         }
     }
 

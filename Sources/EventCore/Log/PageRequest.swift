@@ -8,6 +8,8 @@ public enum PageRequest: Sendable, Equatable {
 
     /// How many positions a shared page covers, and how many events another has at most.
     public static let size: Int64 = 1000
+    /// How many bytes of events a page has at most, beside the event that goes past them.
+    public static let maximumBytes = 8 << 20
 
     /// Decides between the two.
     ///

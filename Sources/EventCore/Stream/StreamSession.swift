@@ -49,10 +49,10 @@ public final class StreamSession: HubMember {
     /// Raised when a page that is under way is of no more use.
     private var generation = 0
 
+    /// More is read when less than this waits to be sent.
+    private var lowWater: Int { min(64 << 10, settings.maximumBacklog / 4) }
     /// How much is taken from the ring before the socket gets it.
-    private static let stride = 256 << 10
-    /// The next page is asked for when less than this waits to be sent.
-    private static let lowWater = 64 << 10
+    private var stride: Int { min(256 << 10, settings.maximumBacklog - lowWater) }
     /// How far into the ring a slow stream looks for newer events of a key.
     private static let conflationWindow = 20_000
 
@@ -110,7 +110,7 @@ public final class StreamSession: HubMember {
         while !isClosed {
             let action = catchUp.next(
                 ringLow: hub.ring.low, ringHead: hub.ring.head,
-                socketIsDrained: sink.unsentBytes <= Self.lowWater)
+                socketIsDrained: sink.unsentBytes <= lowWater)
             switch action {
             case .none:
                 return
@@ -145,7 +145,7 @@ public final class StreamSession: HubMember {
                 enqueue(frame, of: block, now)
                 queued += frame.chunk.count
                 catchUp.delivered(upTo: frame.position)
-                guard queued < Self.stride else { return flush(now) }
+                guard queued < stride else { return flush(now) }
             }
             catchUp.delivered(upTo: block.last)
         }
@@ -186,12 +186,24 @@ public final class StreamSession: HubMember {
         let before = deliveredCount
         let frames = page.block.frames(after: position)
         let conflation = isSlow ? Conflation(frames, for: subscription) : nil
+        var last = page.scanned
         for frame in frames where subscription.admits(frame.envelope) {
             if conflation?.supersedes(frame) == true { continue }
+            guard hasRoom(now) else {
+                // The rest of the page is asked for again when the socket has taken this.
+                last = frame.position - 1
+                break
+            }
             enqueue(frame, of: page.block, now)
         }
-        catchUp.pageArrived(upTo: page.scanned)
+        catchUp.pageArrived(upTo: last)
         transport.noted(.replayed(deliveredCount - before, from: .log))
+    }
+
+    /// Whether more may be queued, if need be once the socket has taken what is.
+    private func hasRoom(_ now: MonotonicTime) -> Bool {
+        if sink.unsentBytes >= settings.maximumBacklog { flush(now) }
+        return !isClosed && sink.unsentBytes < settings.maximumBacklog
     }
 
     /// Tells the client that what it holds is void, and goes on elsewhere.

@@ -19,6 +19,10 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     }
 
     private static let secondsADay: Int64 = 86_400
+
+    /// The beginning of the year 1: RFC 3339 has a year 0, PostgreSQL's calendar has none.
+    public static let firstYear = Timestamp(
+        microseconds: daysSince1970(year: 1, month: 1, day: 1) * secondsADay * 1_000_000)
 }
 
 extension Timestamp {

@@ -23,6 +23,8 @@ final class LogReader {
     private let encoder: EventEncoder
     private let access: AccessReader
     private let log: Log
+    /// The most bytes of a page for one subscriber: as much as is queued for it.
+    private let ownPageBytes: Int
     /// The history to which positions belong; `nil` before the first attachment.
     private(set) var history: EpochHistory?
     private var cache: PageCache
@@ -41,11 +43,13 @@ final class LogReader {
 
     /// - Parameter ringBytes: the setting `ring_bytes`; a quarter of it, but from 1 to 16 MiB, is kept of
     ///   shared pages.
+    /// - Parameter maximumBacklog: the setting `max_backlog_bytes`.
     init(
         loop: EventLoop, pool: ConnectionPool, encoder: EventEncoder, ringBytes: Int,
-        access: AccessReader, log: Log
+        maximumBacklog: Int, access: AccessReader, log: Log
     ) {
         cache = PageCache(maximumBytes: min(max(ringBytes / 4, 1 << 20), 16 << 20))
+        ownPageBytes = min(maximumBacklog, PageRequest.maximumBytes)
         self.pool = pool
         self.encoder = encoder
         self.access = access
@@ -88,7 +92,7 @@ final class LogReader {
         case .locate(nil): if boundsQuery.asked(by: reply) { askBounds() }
         case .locate(let time?): locate(time, reply)
         case .page(.own(let after, let narrowing)):
-            readPage(after: after, narrowing, then: reply)
+            readPage(after: after, narrowing, maximumBytes: ownPageBytes, then: reply)
         case .page(.shared(let after, let until)):
             sharedPage(after: after, until: until, reply)
         case .event(let position): readEvent(position, reply)
@@ -112,12 +116,13 @@ final class LogReader {
             return readAhead(behind: page.scanned, head: page.head)
         }
         let isLate = waiting[start] != nil
+        // Before it is read: that may fail at once.
+        waiting[start, default: []].append(PageWaiter(after: after, isLate: isLate, reply: reply))
         if !isLate { readShared(start) }
-        waiting[start]?.append(PageWaiter(after: after, isLate: isLate, reply: reply))
     }
 
     private func readShared(_ start: Int64) {
-        waiting[start] = []
+        waiting[start] = waiting[start] ?? []
         readPage(after: start, .none) { [weak self] scanned, head in
             // Somebody waits, and will ask for the next: the database reads it while this one is
             // encoded.
@@ -135,8 +140,8 @@ final class LogReader {
             // For some the page may be older than their question: it is read again, once for all of them.
             let asksAgain = waited.filter { $0.isLate && page.head < $0.after }
             if !asksAgain.isEmpty {
+                waiting[start] = asksAgain.map { PageWaiter(after: $0.after, reply: $0.reply) }
                 readShared(start)
-                waiting[start]? += asksAgain.map { PageWaiter(after: $0.after, reply: $0.reply) }
             }
             for waiter in waited where !waiter.isLate || page.head >= waiter.after {
                 waiter.reply(checked(page, after: waiter.after))
@@ -164,16 +169,17 @@ final class LogReader {
     /// Reads a page; `arrived` is called with the position up to which it is complete and the head of
     /// the log as soon as these are known, `reply` when it is encoded.
     private func readPage(
-        after: Int64, _ narrowing: Narrowing,
+        after: Int64, _ narrowing: Narrowing, maximumBytes: Int = PageRequest.maximumBytes,
         arrived: @escaping (Int64, Int64) -> Void = { _, _ in },
         then reply: @escaping (LogReply) -> Void
     ) {
         let query = Query(
             "read the log",
-            "SELECT \(Self.newestEpoch), r.* FROM event_service.replay($1, $2, $3, $4, $5) r",
+            "SELECT \(Self.newestEpoch), r.* FROM event_service.replay($1, $2, $3, $4, $5, $6) r",
             [
                 String(after), String(PageRequest.size), narrowing.labels.map(Query.array),
                 narrowing.likePatterns.map(Query.array), narrowing.keys.map(Query.array),
+                String(maximumBytes),
             ], timeout: .seconds(30))
         ask(query, reply) { [unowned self] rows, history in
             let (head, floor, scanned) = (rows.int64(0, 1), rows.int64(0, 2), rows.int64(0, 3))
@@ -241,7 +247,7 @@ final class LogReader {
             """
             SELECT \(Self.newestEpoch), b.*, event_service.position_before($1::timestamptz) \
             FROM event_service.bounds() b
-            """, [time.map { "\($0)" }])
+            """, [time.map { "\(max($0, .firstYear))" }])
         ask(query, reply) { rows, _ in
             guard let bounds = LogRows.bounds(rows, from: 1) else { return reply(.unavailable) }
             reply(.located(bounds, positionBefore: rows.isNull(0, 5) ? nil : rows.int64(0, 5)))

@@ -8,11 +8,11 @@ run: ## the main job from nothing: database, service, page, sample tasks
 	@exec dev/run
 
 build: web ## release build of event-service and of web/
-	@dev/bootstrap run
 	swift build -c release --static-swift-stdlib --product event-service
 	swift build -c release --static-swift-stdlib --product event-service-load
 
 web:
+	@dev/bootstrap run
 	@dev/build-web
 
 check: ## format, lint, warnings as errors

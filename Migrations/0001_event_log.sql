@@ -36,8 +36,10 @@ BEGIN
             NULL;
         END;
     END LOOP;
-    -- Whoever migrates creates objects in the owner's name.
-    IF NOT pg_has_role(current_user, 'event_service_owner', 'MEMBER') THEN
+    -- Whoever migrates creates objects in the owner's name. From version 16 on who creates a role is a member
+    -- of it, but may not act in its name.
+    IF NOT pg_has_role(current_user, 'event_service_owner',
+                       CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
         EXECUTE format('GRANT event_service_owner TO %I', current_user);
     END IF;
     IF to_regnamespace('event_service') IS NULL THEN

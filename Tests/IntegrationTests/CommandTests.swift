@@ -104,11 +104,14 @@ import Testing
     }
 
     @Test func `without tokens it listens on loopback only`() throws {
-        let run = try ToolRun([
-            "serve", "--auth", "none", "--listen", "0.0.0.0:0", "--ops-listen", "127.0.0.1:0",
-        ])
-        #expect(run.status == 1)
-        #expect(run.error.contains("allow_insecure"))
+        for (listen, opsListen) in [("0.0.0.0:0", "127.0.0.1:0"), ("127.0.0.1:0", "0.0.0.0:0")] {
+            let run = try ToolRun([
+                "serve", "--auth", "none", "--listen", listen, "--ops-listen", opsListen,
+            ])
+            #expect(run.status == 1)
+            #expect(run.error.contains("who reaches 0.0.0.0:0"))
+            #expect(run.error.contains("allow_insecure"))
+        }
     }
 
     @Test(.timeLimit(.minutes(1)))
@@ -214,6 +217,27 @@ import Testing
                 try ToolRun([
                     "tail", "--url", "http://127.0.0.1:\(service.port)/", "--since", "nonsense",
                 ]).status == 1)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `tail ends when nobody reads what it prints`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            let service = try ServiceProcess(database: database.url)
+            let url = "http://127.0.0.1:\(service.port)"
+            let pipeline = try ChildProcess(
+                "/bin/bash",
+                [
+                    "-c",
+                    "\(ToolRun.executable.path) tail --url \(url) --since earliest | head -n 1",
+                ],
+                environment: ToolRun.cleanEnvironment, output: "/dev/null", error: "/dev/null")
+            try eventually("both have ended") {
+                try database.run("INSERT INTO tasks (title) VALUES ('1')")
+                usleep(100_000)
+                return pipeline.isRunning ? nil : true
+            }
         }
     }
 }

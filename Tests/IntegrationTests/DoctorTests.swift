@@ -59,7 +59,7 @@ private struct Examination {
         #expect(
             names == [
                 "connection", "primary", "standbys", "listen", "migrations", "rights", "tables",
-                "canary", "clock", "queue", "two-phase", "files",
+                "canary", "clock", "queue", "two-phase", "settings", "files",
             ], sourceLocation: location)
     }
 }
@@ -88,7 +88,7 @@ private struct Examination {
             let bridges = ["kafka:event-service", "redis:in", "redis:talk", "sink:out"]
             let well = try examine(redis: redis.url)
             #expect(well.status == 0 && well.error.isEmpty)
-            #expect(well.names.suffix(5) == bridges + ["files"])
+            #expect(well.names.suffix(6) == bridges + ["settings", "files"])
             for name in bridges { #expect(well[name]?.contains(" answers") == true) }
             try examine(redis: redis.url, topic: "missing").expectFault(
                 "kafka:event-service", "no topic missing", "make it")
@@ -132,6 +132,29 @@ private struct Examination {
             #expect(accompanied["canary"]?.contains("by a running node") == true)
             #expect(Date().timeIntervalSince(began) < 10)
             _ = service
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `settings with which serve would not start are a fault`() async throws {
+        try await onOwnThread {
+            let database = try TestDatabase()
+            for (arguments, mention) in [
+                (["--jwt-secret", "short"], "at least 32 bytes"),
+                (["--jwt-jwks", "/nowhere/keys.json"], "/nowhere/keys.json"),
+                (["--auth", "none", "--listen", "0.0.0.0:8080"], "allow_insecure"),
+                (["--fanout", "redis"], "redis_url"),
+            ] {
+                let serve = try ToolRun(["serve", "--database-url", database.url] + arguments)
+                #expect(serve.status == 1 && serve.error.contains(mention), "\(serve.error)")
+                try Examination(["--database-url", database.url] + arguments)
+                    .expectFault("settings", mention)
+            }
+            let unheard = try Examination([
+                "--database-url", database.url, "--fanout", "redis", "--redis-url",
+                "redis://127.0.0.1:1",
+            ])
+            unheard.expectFault("fanout", "start Redis there")
         }
     }
 
@@ -381,7 +404,7 @@ private struct Examination {
             ] {
                 let examination = try Examination(["--database-url", url])
                 examination.expectFault("connection")
-                #expect(examination.names == ["connection", "files"])
+                #expect(examination.names == ["connection", "settings", "files"])
                 for mention in mentions {
                     #expect(examination.lines[0].contains(mention), "\(examination.lines[0])")
                 }

@@ -102,7 +102,11 @@ public struct ConfigurationSources: Sendable {
                 throw ConfigurationError(
                     "\(source): allowed is the name of a file", isUsage: isUsage)
             }
-            value = .text(try secret(path))
+            do {
+                value = .text(try secret(path))
+            } catch {
+                throw ConfigurationError("\(source): \(error.description)", isUsage: isUsage)
+            }
         }
         if setting.isObject, case .text(let text) = value {
             do throws(JSON5Fault) {

@@ -23,7 +23,9 @@ struct BridgeExamination {
             case .channels: (source.name, ["PING"])
             }
         }
-        let bridges = sources + settings.sinks.map { ("sink:\($0.name)", ["PING"]) }
+        let passesOn = configuration.fanout == .redis && configuration.redisURL != nil
+        let fanout = passesOn ? [("fanout", ["PING"])] : []
+        let bridges = sources + settings.sinks.map { ("sink:\($0.name)", ["PING"]) } + fanout
         guard let address = configuration.redisURL else {
             return bridges.map {
                 .fault($0.0, "redis_url is not set", mend: "set redis_url to where Redis is")

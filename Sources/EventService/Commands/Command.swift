@@ -107,9 +107,16 @@ enum Terminal {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            // Whoever read it has gone: there is nobody left to tell.
-            guard count > 0 else { return }
-            bytes = bytes.dropFirst(count)
+            if count >= 0 {
+                bytes = bytes.dropFirst(count)
+            } else if errno == EAGAIN {
+                var writable = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                poll(&writable, 1, -1)
+            } else if errno != EINTR {
+                // Whoever read it has gone, or the disk is full: what comes next would be lost, too.
+                guard descriptor == STDOUT_FILENO else { return }
+                exit(1)
+            }
         }
     }
 }

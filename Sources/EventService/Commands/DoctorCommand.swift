@@ -39,12 +39,30 @@ private final class Doctor {
     func examine() -> Bool {
         if let connection = connect() { examine(DatabaseExamination(connection)) }
         for result in BridgeExamination(configuration: configuration).results() { tell(result) }
+        tell(settings)
         tell(
             DescriptorNeed(
                 maxConnections: configuration.maxConnections, reserve: DescriptorLimit.reserve,
                 hardLimit: DescriptorLimit.hard
             ).result)
         return isWell
+    }
+
+    /// Whether `serve` would start.
+    private var settings: CheckResult {
+        do {
+            try Command.check(configuration)
+        } catch {
+            return .fault(
+                "settings", error.description, mend: "change it: serve would not start")
+        }
+        let hasKeys = !configuration.jwtSecret.isEmpty || !configuration.jwtJWKS.isEmpty
+        return .ok(
+            "settings",
+            configuration.auth == .none || hasKeys
+                ? "serve starts with them"
+                : "serve starts with them, and refuses every request: neither jwt_secret nor"
+                    + " jwt_jwks is set")
     }
 
     private func tell(_ result: CheckResult) {

@@ -326,6 +326,25 @@ test('resumed says how the stream joined on', async (t) => {
   await until('gap', () => stream.getStatus().resumed === 'gap');
 });
 
+test('offline where no page tells of it: no request, and one soon after the network is back', async (t) => {
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+  const navigator = { onLine: false };
+  Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true });
+  t.after(() => {
+    delete globalThis.navigator;
+    if (before) Object.defineProperty(globalThis, 'navigator', before);
+  });
+  const { stream, server, phase, clock } = await startClient(t);
+  stream.open();
+  await phase('offline');
+  await clock.advance(600_000);
+  assert.deepEqual([server.waiting, stream.getStatus().retryAt], [0, null]);
+  navigator.onLine = true;
+  await clock.advance(10_000);
+  (await server.next()).open();
+  await phase('open');
+});
+
 test('nothing happens after close: no request, no handler', async (t) => {
   const { stream, server, phase, clock, passWait } = await startClient(t);
   const seen = [];

@@ -16,8 +16,8 @@ export interface Connection {
 /** Whether the browser knows that there is no network. */
 const isOffline = () => globalThis.navigator?.onLine === false;
 
-/** The longest that a timer takes. */
-const forever = 2 ** 31 - 1;
+/** How often it is looked whether the network is back: without `page.js` nobody listens. */
+const offlineMs = 10_000;
 /** Without a heartbeat that is known, this long without a byte is too long. */
 const defaultSilence = 45_000;
 
@@ -239,7 +239,7 @@ export function connect(core: Core, heard: string | null): Connection {
       if (isOffline()) {
         endPolling();
         show({ phase: 'offline' });
-        await wait(forever);
+        await wait(offlineMs);
         continue;
       }
       if (!isPolling) show({ phase: 'connecting' });

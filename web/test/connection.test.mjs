@@ -1,6 +1,7 @@
 // Behaviour 3: what each way to end means. Each row is a real answer of a real server.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { settle } from '../build/testing/index.js';
 import { startClient, tokenWith, until } from './support.mjs';
 
 for (const reason of ['lifetime', 'shutdown', 'slow']) {
@@ -379,6 +380,33 @@ test('open after close goes on from the same id', async (t) => {
   stream.open();
   assert.equal((await server.next()).headers['last-event-id'], '1-6');
   assert.equal(server.waiting, 0);
+});
+
+test('an id that comes too late, for a client that was opened anew, counts no more', async (t) => {
+  const loads = [];
+  const { stream, server, passWait } = await startClient(t, {
+    cursor: { load: () => new Promise((resolve) => loads.push(resolve)), save() {} },
+  });
+  const seen = [];
+  stream.on('*', ({ id }) => seen.push(id));
+  stream.open();
+  await until('a load', () => loads.length === 1);
+  stream.close();
+  stream.open();
+  await until('another load', () => loads.length === 2);
+  loads[1]('1-5');
+  const exchange = (await server.next()).open({ id: '1-5', resumed: 'complete', retry: 0 });
+  exchange.event('a', 1, '1-6');
+  await until('the event', () => stream.getStatus().lastEventId === '1-6');
+  loads[0]('1-2');
+  await settle();
+  assert.equal(stream.getStatus().lastEventId, '1-6');
+  exchange.event('a', 1, '1-6').event('a', 2, '1-7');
+  await until('the next', () => seen.includes('1-7'));
+  exchange.cut();
+  await passWait();
+  assert.equal((await server.next()).headers['last-event-id'], '1-7');
+  assert.deepEqual([seen, server.waiting], [['1-6', '1-7'], 0]);
 });
 
 test('behaviour 8: open, close, open in one turn makes one request', async (t) => {

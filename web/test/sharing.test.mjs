@@ -286,6 +286,27 @@ for (const [name, one, two, streams] of rows) {
   });
 }
 
+test('a tab that was opened anew while its id was awaited is among the others once', async (t) => {
+  const { server, open } = await browser(t);
+  const loads = [];
+  const tab = open({ cursor: { load: () => new Promise((done) => loads.push(done)), save() {} } });
+  await until('a load', () => loads.length === 1);
+  tab.stream.close();
+  tab.stream.open();
+  await until('another load', () => loads.length === 2);
+  for (const answer of loads) {
+    answer('1-3');
+    await quiet();
+  }
+  const exchange = (await server.next()).open({ id: '1-3', resumed: 'complete' });
+  await tab.phase('open');
+  exchange.event('tick', 1).event('a', 2, '1-4');
+  await tab.has('1-4');
+  await quiet();
+  assert.deepEqual([tab.seen, server.waiting], [['', '1-4'], 0]);
+  assert.equal(tab.stream.getStatus().role, 'leader');
+});
+
 test('a token of other claims leaves the tabs that share by the old ones', async (t) => {
   const { server, open } = await browser(t);
   let user = 'ann';

@@ -148,13 +148,14 @@ export function createStream<E = Record<string, any>>(options: ClientOptions<E>)
     async start() {
       const mine = ++core.run;
       status.set({ phase: 'connecting', error: null });
-      if (!hasLoaded) {
-        const load = () => options.cursor?.load();
-        delivery.cursor = await guard('cursor.load', load) ?? null;
-      }
-      hasLoaded = true;
-      status.set({ lastEventId: delivery.cursor });
+      const load = () => options.cursor?.load();
+      const id = hasLoaded ? delivery.cursor : await guard('cursor.load', load) ?? null;
       const parts = await page;
+      // A later start has loaded for itself, and may be further.
+      if (mine !== core.run) return;
+      hasLoaded = true;
+      delivery.cursor = id;
+      status.set({ lastEventId: id });
       const isShared = await parts?.share(core);
       if (mine === core.run && !isShared) core.lead('solo', null);
     },

@@ -21,6 +21,22 @@ test('events, their ids and what the service says come as by fetch', async (t) =
   assert.equal(stream.getStatus().resumed, 'fresh');
 });
 
+test('a reset takes the id back though it is that of the open before it', async (t) => {
+  const { stream, server } = await startClient(t, {
+    transport: transport(),
+    cursor: { load: () => '5-7', save() {} },
+  });
+  const seen = [];
+  stream.on('*', ({ id }) => seen.push(id));
+  stream.onGap(({ reason, id }) => seen.push([reason, id]));
+  stream.open();
+  const exchange = (await server.next()).open({ id: '1-2', resumed: 'gap', live: false });
+  exchange.send('id: 1-2\nevent: stream.reset\ndata: {"reason":"unknown-epoch"}\n\n');
+  exchange.event('a', 1, '1-3').event('unheard', 2, '1-4').event('a', 3, '1-5');
+  await until('the last', () => stream.getStatus().lastEventId === '1-5');
+  assert.deepEqual(seen, [['unknown-epoch', '1-2'], '1-3', '1-5']);
+});
+
 test('it opens again by the client, with the id in the query', async (t) => {
   const { stream, server, phase, passWait } = await startClient(t, { transport: transport() });
   stream.open();

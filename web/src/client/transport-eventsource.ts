@@ -57,7 +57,9 @@ export function eventSourceTransport(options: EventSourceOptions): Transport {
       let id = '';
       const hear = ({ type, data, lastEventId }: MessageEvent<string>) => {
         sink.alive();
-        const frame: RawFrame = { type, data, id: lastEventId, hasId: lastEventId !== id };
+        // It is not told whether a block has an id of its own. A reset has: that of the `stream.open`.
+        const hasId = lastEventId !== id || type === 'stream.reset';
+        const frame: RawFrame = { type, data, id: lastEventId, hasId };
         id = lastEventId;
         handled = handled.then(() => sink.frames([frame]));
       };

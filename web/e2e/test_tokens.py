@@ -43,6 +43,21 @@ class TokenTest(ChromiumTest):
         self.publish()
         until("the event", lambda: page.evaluate("seen.length") == 1)
 
+    def test_a_tab_that_hears_another_one_renews_its_token_to_read_what_it_lacks(self):
+        leader, late = self.open_blank(), self.open_blank()
+        self.give(leader, token())
+        self.client(leader, "token: sign")
+        self.expect_status(leader, "phase", "open")
+        self.publish()
+        until("the event", lambda: leader.evaluate("seen.length") == 1)
+        self.give(late, token(-5), token())
+        self.client(late, "token: sign, since: 'earliest'")
+        until("the past", lambda: late.evaluate("seen.at(-1)") == leader.evaluate("seen[0]"))
+        self.publish()
+        until("what comes", lambda: late.evaluate("seen.at(-1)") == leader.evaluate("seen[1] ?? ''"))
+        self.assertEqual(late.evaluate("asked"), ["first", "rejected"])
+        self.assertEqual((self.status(late)["role"], late.evaluate("gaps")), ("follower", []))
+
     def test_a_second_refusal_closes(self):
         page = self.open_blank()
         self.give(page, token(-5))

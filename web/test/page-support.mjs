@@ -1,4 +1,7 @@
 // What a page has and node has not, as far as the client uses it. Real browsers are tested in e2e/.
+import { createStream } from '../build/client/index.js';
+import { createManualClock } from '../build/testing/index.js';
+import { startServer, until } from './support.mjs';
 
 /** Locks as the Web Locks API has them: exclusive ones, in the order of the requests, that may be stolen. */
 export function createLocks() {
@@ -74,3 +77,34 @@ export function installPage({ locks = createLocks() } = {}) {
     resume: () => fire(document, 'resume'),
   };
 }
+
+/** Tabs of one browser; each `open` is another one. */
+export async function browser(t) {
+  const locks = createLocks();
+  const page = installPage({ locks });
+  const server = await startServer(t);
+  const clock = createManualClock();
+  const open = (options = {}) => {
+    const stream = createStream({
+      url: server.url,
+      clock,
+      random: () => 0.5,
+      fallback: false,
+      log: (entry) => tab.logged.push(entry),
+      ...options,
+    });
+    const tab = { stream, seen: [], logged: [], gaps: [] };
+    stream.on('*', ({ id }) => tab.seen.push(id));
+    stream.onGap(({ reason }) => tab.gaps.push(reason));
+    stream.open();
+    t.after(() => stream.close());
+    tab.role = (name) => until(`role ${name}`, () => stream.getStatus().role === name);
+    tab.phase = (name) => until(`phase ${name}`, () => stream.getStatus().phase === name);
+    tab.has = (id) => until(`event ${id}`, () => tab.seen.includes(id));
+    return tab;
+  };
+  return { page, server, clock, open, locks };
+}
+
+/** Lets whatever might come, come. */
+export const quiet = () => new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,41 +1,8 @@
 // Behaviour 7: one stream for all tabs that want the same and may see the same.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createStream } from '../build/client/index.js';
-import { createManualClock } from '../build/testing/index.js';
-import { createLocks, installPage } from './page-support.mjs';
-import { startServer, tokenWith, until } from './support.mjs';
-
-/** Tabs of one browser; each `open` is another one. */
-async function browser(t) {
-  const locks = createLocks();
-  const page = installPage({ locks });
-  const server = await startServer(t);
-  const clock = createManualClock();
-  const open = (options = {}) => {
-    const stream = createStream({
-      url: server.url,
-      clock,
-      random: () => 0.5,
-      fallback: false,
-      log: (entry) => tab.logged.push(entry),
-      ...options,
-    });
-    const tab = { stream, seen: [], logged: [], gaps: [] };
-    stream.on('*', ({ id }) => tab.seen.push(id));
-    stream.onGap(({ reason }) => tab.gaps.push(reason));
-    stream.open();
-    t.after(() => stream.close());
-    tab.role = (name) => until(`role ${name}`, () => stream.getStatus().role === name);
-    tab.phase = (name) => until(`phase ${name}`, () => stream.getStatus().phase === name);
-    tab.has = (id) => until(`event ${id}`, () => tab.seen.includes(id));
-    return tab;
-  };
-  return { page, server, clock, open, locks };
-}
-
-/** Lets whatever might come, come. */
-const quiet = () => new Promise((resolve) => setTimeout(resolve, 50));
+import { browser, quiet } from './page-support.mjs';
+import { tokenWith, until } from './support.mjs';
 
 test('three tabs make one request; all get the events, their ids and the status', async (t) => {
   const { server, open } = await browser(t);

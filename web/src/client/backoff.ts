@@ -31,6 +31,10 @@ export function backoffDelay(
   return Math.round(delay < floor ? floor + part * min : delay);
 }
 
+/** Whether trying on makes no sense after this status. */
+export const isFinal = (status: number): boolean =>
+  status === 204 || (status >= 400 && status < 500 && status !== 408 && status !== 429);
+
 /** `Retry-After` in milliseconds: seconds or a date (RFC 9110, section 10.2.3). */
 export function retryAfter(value: string | null, now: number): number {
   const ms = value ? Number(value) * 1000 || Date.parse(value) - now : 0;

@@ -1,4 +1,4 @@
-import { backoffDelay, defaultBackoff } from './backoff.js';
+import { backoffDelay, defaultBackoff, isFinal } from './backoff.js';
 import type { Core } from './client.js';
 import { isBehind } from './cursor.js';
 import { fetchTransport } from './transport-fetch.js';
@@ -201,7 +201,7 @@ export function connect(core: Core, heard: string | null): Connection {
       // At once, unless that did not help the last time.
       result = failures++ && delay;
     } else if (error) {
-      if (status === 204 || (status >= 400 && status < 500 && status !== 408 && status !== 429)) {
+      if (isFinal(status)) {
         return give(wasRevoked ? { ...error, code: 'stopped-by-server' } : error);
       }
       if (++failures >= maxAttempts) return give(error);

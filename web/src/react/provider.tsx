@@ -1,6 +1,7 @@
-import { createElement, type ReactNode, useEffect, useMemo } from 'react';
+import { type ReactNode, useEffect, useMemo } from 'react';
 import { type ClientOptions, createStream, type StreamClient } from '../client/index.js';
 import { StreamContext } from './context.js';
+import { createElement } from './element.js';
 
 /** What a provider is given: a client, or what to make one of. */
 export interface SSEProviderProps {

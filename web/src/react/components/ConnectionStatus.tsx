@@ -1,5 +1,5 @@
-import { createElement } from 'react';
 import type { Health, Phase } from '../../client/index.js';
+import { createElement } from '../element.js';
 import { useSSEStatus } from '../hooks.js';
 
 const phases: Record<Phase, string> = {

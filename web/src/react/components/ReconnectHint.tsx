@@ -1,5 +1,6 @@
-import { createElement, useEffect, useState } from 'react';
+import { useEffect, useState } from 'react';
 import { useClient } from '../context.js';
+import { createElement } from '../element.js';
 import { useSSEStatus } from '../hooks.js';
 
 /** The seconds until a time, as they pass. */

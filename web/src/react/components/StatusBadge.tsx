@@ -1,4 +1,4 @@
-import { createElement } from 'react';
+import { createElement } from '../element.js';
 import { useRowField } from '../hooks.js';
 
 /** What a badge is given. */

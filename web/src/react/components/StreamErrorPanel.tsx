@@ -1,6 +1,7 @@
-import { createElement, type ReactNode } from 'react';
+import type { ReactNode } from 'react';
 import type { StreamError, StreamErrorCode } from '../../client/index.js';
 import { useClient } from '../context.js';
+import { createElement } from '../element.js';
 import { useSSEStatus } from '../hooks.js';
 
 const advice: Partial<Record<StreamErrorCode, string>> = {

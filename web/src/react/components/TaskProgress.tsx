@@ -1,4 +1,5 @@
-import { createElement, useId } from 'react';
+import { useId } from 'react';
+import { createElement } from '../element.js';
 import { useRowField } from '../hooks.js';
 
 /** What a progress bar is given. */

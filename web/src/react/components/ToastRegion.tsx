@@ -1,5 +1,6 @@
-import { createElement, type KeyboardEvent, useEffect, useRef, useState } from 'react';
+import { type KeyboardEvent, useEffect, useRef, useState } from 'react';
 import type { StreamEvent } from '../../client/index.js';
+import { createElement } from '../element.js';
 import { useSSE } from '../hooks.js';
 
 /** One toast. */

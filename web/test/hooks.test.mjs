@@ -163,6 +163,23 @@ test('without load a state begins with the first event, and anew after a gap and
   assert.equal(text('button'), '[]');
 });
 
+test('each change is shown, also one that leaves the status as it was', async (t) => {
+  // Time stands still: of two events in one millisecond only the id tells, and these have none.
+  const { Provider, client, service, when } = provided(t);
+  const { render, text } = renderer(t);
+  await render(h(Provider, null, h(List)));
+  await when(() => service.open());
+  await when(() => service.send([{ type: 'a', data: '1' }]));
+  const status = client.getStatus();
+  await when(() => service.send([{ type: 'b', data: '2' }]));
+  assert.equal(client.getStatus(), status);
+  assert.equal(text('button'), '[1,2]');
+  const { lastEventId: id } = status;
+  await when(() => service.send([{ type: 'stream.reset', data: '{"reason":"expired"}', id }]));
+  assert.equal(client.getStatus(), status);
+  assert.equal(text('button'), '[]');
+});
+
 test('behaviour 1: connect, load, then what came meanwhile, then what comes', async (t) => {
   const pass = holdTime(t);
   const { Provider, service, when } = provided(t);

@@ -53,18 +53,18 @@ function holder<T>(initial: T) {
   };
 }
 
-/** Follows events, gaps, the status, and each time that the stream is there again. */
+/** Follows events, gaps, each time that the stream is there again, and the status. */
 function follow(
   client: StreamClient<any>,
   types: readonly string[],
   event: (event: StreamEvent<string, any>) => void,
   gap: () => void,
-  status: () => void,
   connected: () => void,
+  status?: () => void,
 ): () => void {
   let was = false;
   const look = () => {
-    status();
+    status?.();
     const is = /open|polling/.test(client.getStatus().phase);
     if (is && !was) connected();
     was = is;
@@ -101,16 +101,22 @@ export function createReducedState<S>(
   let run = 0;
   let failures = 0;
 
+  const show = () => held.set(state);
+  /** Of many events that come at once the first shows what all have made of it. */
+  const become = (next: S) => {
+    state = next;
+    queueMicrotask(show);
+  };
+
   const loader = limited(async () => {
     const mine = ++run;
     buffer ??= [];
     try {
       const base = await load!();
       if (mine !== run) return;
-      state = buffer!.reduce(reduce, base);
+      become(buffer!.reduce(reduce, base));
       buffer = null;
       failures = 0;
-      held.set(state);
     } catch {
       if (mine === run) loader.call(Math.min(longestMs, loadMs * 2 ** failures++));
     }
@@ -128,15 +134,12 @@ export function createReducedState<S>(
     reload,
     start() {
       const end = follow(client, types, (event) => {
-        if (!buffer) state = reduce(state, event);
+        if (!buffer) become(reduce(state, event));
         else if (buffer.length < bufferLimit) buffer.push(event);
         else reload();
       }, () => {
         if (load) reload();
-        else state = initial;
-      }, () => {
-        // Once for many events.
-        held.set(state);
+        else become(initial);
       }, () => {
         // Without an id to go on from, what happened meanwhile is lost.
         if (!run || client.getStatus().lastEventId === null) reload();
@@ -196,12 +199,12 @@ export function createLiveQuery<T>(
     reload,
     start() {
       reload();
-      const end = follow(client, invalidateOn, reload, reload, () => {
+      const end = follow(client, invalidateOn, reload, reload, reload, () => {
         const source = client.getStatus().health === 'down' ? 'polling' : 'stream';
         if (source !== held.get().source) held.set({ ...held.get(), source });
         if (source === 'polling') timer ??= setInterval(reload, pollMs);
         else timer = void clearInterval(timer);
-      }, reload);
+      });
       return () => {
         run += 1;
         timer = void clearInterval(timer);

@@ -253,11 +253,11 @@ BEGIN
     -- costs no transaction id.
     BEGIN
         IF TG_OP = 'DELETE' THEN
-            PERFORM <old columns>, <old audience> FROM old_rows o LIMIT 0;
+            PERFORM <old nulls>, <old audience> FROM old_rows o LIMIT 0;
         ELSIF TG_OP = 'INSERT' THEN
-            PERFORM <new columns>, <new audience> FROM new_rows n LIMIT 0;
+            PERFORM <new nulls>, <new audience> FROM new_rows n LIMIT 0;
         ELSIF TG_OP = 'UPDATE' THEN
-            PERFORM <old columns>, <new columns>, <old audience>, <new audience>, <condition>, <changed>, <type>
+            PERFORM <old nulls>, <new nulls>, <old audience>, <new audience>, <condition>, <changed>, <type>
             FROM old_rows o, new_rows n LIMIT 0;
         END IF;
     EXCEPTION WHEN <changed table> THEN

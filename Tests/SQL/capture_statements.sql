@@ -1,7 +1,7 @@
 -- Capture in statement mode, which must give the events of row mode; and what writes a table in
 -- other ways than plainly, in both modes: partitions, cascades, COPY, MERGE, triggers, savepoints.
 \ir support/helpers.sql
-SELECT plan(190);
+SELECT plan(194);
 
 -- The same series of statements on two tables ------------------------------------------------------
 
@@ -542,6 +542,19 @@ SELECT is(outcome('UPDATE bulk SET a = 2'), 'ok',
     'an UPDATE of many rows is not slow because one of a single row went before it in the session');
 RESET statement_timeout;
 :advance
+SELECT captured() \g /dev/null
+
+-- A query gives at most 1664 columns, and an UPDATE has those of two rows.
+SELECT format('CREATE TABLE wide (id int PRIMARY KEY, %s)', string_agg(format('c%s int', n), ', '))
+FROM generate_series(2, 900) n \gexec
+SELECT event_service.watch('wide', columns => '{*}', global => true, level => 'statement') \g /dev/null
+SELECT is(outcome(statement), 'ok', format('%s goes through in a table of 900 columns', statement))
+FROM unnest(ARRAY['INSERT INTO wide VALUES (1)', 'UPDATE wide SET c900 = 5', 'DELETE FROM wide']) statement;
+:advance
+SELECT results_eq($$SELECT op_name(op), (SELECT count(*)::int FROM json_object_keys(coalesce(data -> 'new', data -> 'old'))),
+                        data ->> 'changed'
+                    FROM event_service.log WHERE position > (SELECT position FROM last_look) ORDER BY position$$,
+    $$VALUES ('insert', 900, NULL), ('update', 900, '["c900"]'), ('delete', 900, NULL)$$, 'and its events have them all');
 SELECT captured() \g /dev/null
 
 -- The size of a value is that of the stored one; what a statement has just made is in memory, as it is.

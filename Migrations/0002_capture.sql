@@ -306,27 +306,29 @@ BEGIN
                         ELSE ARRAY(SELECT unnest(p.old_audience) INTERSECT SELECT unnest(p.new_audience)) END AS shared
         ) s
         CROSS JOIN LATERAL (
-            SELECT 1 AS part, 'd'::"char" AS op, <deleted> AS type, <deleted conflates> AS conflate,
-                   p.old_key AS key, p.old_audience AS audience, '{}'::text[] AS hidden_from,
+            -- The deletes come before all else: a row may have been given the key that another had.
+            SELECT 0::bigint AS place, p.number AS part, 'd'::"char" AS op, <deleted> AS type,
+                   <deleted conflates> AS conflate, p.old_key AS key, p.old_audience AS audience,
+                   '{}'::text[] AS hidden_from,
                    (SELECT row_to_json(d) FROM (SELECT p.old) d) AS data
             WHERE p.old_key IS DISTINCT FROM p.new_key
             UNION ALL
-            SELECT 2, 'i', <created>, <created conflates>, p.new_key, p.new_audience, '{}',
+            SELECT p.number, 1, 'i', <created>, <created conflates>, p.new_key, p.new_audience, '{}',
                    (SELECT row_to_json(d) FROM (SELECT p.new) d)
             WHERE p.old_key IS DISTINCT FROM p.new_key
             UNION ALL
-            SELECT 3, 'l', <left>, false, p.new_key, p.old_audience, p.new_audience, NULL
+            SELECT p.number, 2, 'l', <left>, false, p.new_key, p.old_audience, p.new_audience, NULL
             WHERE p.old_key IS NOT DISTINCT FROM p.new_key AND NOT p.old_audience <@ p.new_audience
             UNION ALL
-            SELECT 4, 'u', p.type, <conflates>, p.new_key, s.shared, '{}',
+            SELECT p.number, 3, 'u', p.type, <conflates>, p.new_key, s.shared, '{}',
                    (SELECT row_to_json(d) FROM (SELECT p.new, p.old, p.changed) d)
             WHERE p.old_key IS NOT DISTINCT FROM p.new_key AND (s.shared <> '{}' OR p.old_audience = p.new_audience)
             UNION ALL
-            SELECT 5, 'e', <entered>, false, p.new_key, p.new_audience, s.shared,
+            SELECT p.number, 4, 'e', <entered>, false, p.new_key, p.new_audience, s.shared,
                    (SELECT row_to_json(d) FROM (SELECT p.new) d)
             WHERE p.old_key IS NOT DISTINCT FROM p.new_key AND NOT p.new_audience <@ p.old_audience
         ) e
-        ORDER BY p.number, e.part;
+        ORDER BY e.place, e.part;
     END IF;
     -- Only a parked listener needs waking.
     IF (FOUND OR unpaired) AND NOT pg_try_advisory_xact_lock_shared(1163284052, 1) THEN

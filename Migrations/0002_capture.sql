@@ -567,19 +567,47 @@ BEGIN
     END IF;
 END $$;
 
--- Raises if a row of `tbl` would be captured twice, once through a table that it is a partition of. In
--- statement mode each table captures only what is written by its own name.
+-- The tables that `tbl` inherits from or is a partition of, and those below it, however far.
+CREATE OR REPLACE FUNCTION event_service.inheritance(tbl oid) RETURNS TABLE (relid oid, is_above boolean)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE above AS (
+        SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = tbl
+        UNION SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.inhparent
+    ), below AS (
+        SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = tbl
+        UNION SELECT i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.inhrelid
+    )
+    SELECT inhparent, true FROM above UNION ALL SELECT inhrelid, false FROM below
+$$;
+
+-- A watched table above or below `tbl` with which it would capture a row twice, were it watched at `level`;
+-- NULL: none. Statement triggers fire for the table that is named, and see the rows of those below it,
+-- whose row triggers fire as well; row triggers of a partitioned table are also those of its partitions.
+CREATE OR REPLACE FUNCTION event_service.captured_twice(tbl oid, level text) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pair.other FROM (
+        SELECT i.relid AS other, CASE WHEN i.is_above THEN i.relid ELSE tbl END AS upper,
+               CASE WHEN i.is_above THEN o.level ELSE captured_twice.level END AS upper_level,
+               CASE WHEN i.is_above THEN captured_twice.level ELSE o.level END AS lower_level
+        FROM event_service.inheritance(tbl) i
+        CROSS JOIN LATERAL (
+            SELECT obj_description(event_service.capture_function(i.relid), 'pg_proc')::jsonb ->> 'level' AS level
+        ) o
+    ) pair
+    JOIN pg_class c ON c.oid = pair.upper
+    WHERE pair.upper_level = 'statement' AND pair.lower_level = 'row'
+       OR pair.upper_level = 'row' AND pair.lower_level IS NOT NULL AND c.relkind = 'p'
+    ORDER BY pair.other LIMIT 1
+$$;
+
+-- Raises if a row of `tbl` would be captured twice.
 CREATE OR REPLACE FUNCTION event_service.check_partition_tree(tbl regclass, level text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    other regclass;
+    other regclass := event_service.captured_twice(tbl, level);
 BEGIN
-    SELECT r.relid INTO other
-    FROM (SELECT relid FROM pg_partition_ancestors(tbl) UNION SELECT relid FROM pg_partition_tree(tbl)) r
-    WHERE r.relid <> tbl AND event_service.capture_function(r.relid) IS NOT NULL
-      AND 'row' IN (level, obj_description(event_service.capture_function(r.relid), 'pg_proc')::jsonb ->> 'level');
-    IF FOUND THEN
-        RAISE EXCEPTION 'event_service: % and % are of one partitioned table; rows of one would be captured by both', tbl, other
+    IF other IS NOT NULL THEN
+        RAISE EXCEPTION 'event_service: one of % and % is below the other; rows would be captured by both', tbl, other
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = format('Call event_service.unwatch(%L), or watch both with level => ''statement''.', other);
     END IF;
@@ -787,6 +815,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                ELSE concat_ws('; ',
                    'column ' || array_to_string(event_service.missing_columns(w.tbl, event_service.named_columns(w.settings)), ', ') || ' is gone',
                    event_service.trigger_fault(w.tbl, w.settings),
+                   'rows are also captured by ' || event_service.captured_twice(w.tbl, w.settings ->> 'level'),
                    CASE WHEN event_service.capture_source(w.tbl, w.settings) <> w.prosrc
                           OR event_service.capture_options(w.tbl, w.settings) IS DISTINCT FROM w.proconfig
                           OR NOT w.prosecdef OR w.proowner <> 'event_service_owner'::regrole

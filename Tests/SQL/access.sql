@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(225);
+SELECT plan(227);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -50,6 +50,8 @@ INSERT INTO expected_function VALUES
 ('check_settings(regclass,jsonb)', 'invoker', 'admin'),
 ('check_readable(regclass,jsonb)', 'invoker', 'admin'),
 ('check_partition_tree(regclass,text)', 'invoker', 'admin'),
+('captured_twice(oid,text)', 'invoker', 'admin'),
+('inheritance(oid)', 'invoker', 'admin'),
 ('check_type(text)', 'invoker', 'admin'),
 ('label_settings(regclass,text,text,text[])', 'invoker', 'admin'),
 ('named_columns(jsonb)', 'invoker', 'admin'),

@@ -1,7 +1,7 @@
 -- Capture in statement mode, which must give the events of row mode; and what writes a table in
 -- other ways than plainly, in both modes: partitions, cascades, COPY, MERGE, triggers, savepoints.
 \ir support/helpers.sql
-SELECT plan(194);
+SELECT plan(204);
 
 -- The same series of statements on two tables ------------------------------------------------------
 
@@ -633,6 +633,63 @@ SELECT throws_ok($$SELECT event_service.watch('p', key => 'id', columns => '{*}'
 SELECT event_service.unwatch('p1'), event_service.unwatch('p') \g /dev/null
 SELECT event_service.watch('p', key => 'id', columns => '{*}', global => true) \g /dev/null
 SELECT event_service.watch('p', key => 'id', columns => '{*}', global => true) \g /dev/null
+
+-- A partition that comes with a watch of its own.
+CREATE TABLE q (id int, k int) PARTITION BY LIST (k);
+CREATE TABLE q1 (id int, k int);
+SELECT event_service.watch('q', key => 'id', columns => '{*}', global => true, level => 'statement'),
+       event_service.watch('q1', key => 'id', columns => '{*}', global => true) \g /dev/null
+ALTER TABLE q ATTACH PARTITION q1 FOR VALUES IN (1);
+SELECT results_eq($$SELECT tbl::text, drift FROM event_service.watched WHERE tbl::text LIKE 'q%' ORDER BY 1$$,
+    $$VALUES ('q', 'rows are also captured by public.q1'), ('q1', 'rows are also captured by public.q')$$,
+    'a partition watched by row that comes to a table watched by statement is drift of both');
+SELECT event_service.watch('q1', topic => 'q', key => 'id', columns => '{*}', global => true, level => 'statement') \g /dev/null
+INSERT INTO q VALUES (1, 1);
+INSERT INTO q1 VALUES (2, 1);
+:advance
+SELECT is(captured(), 'insert q.created 1 {*} {"new":{"id":1,"k":1}}' || E'\n' || 'insert q.created 2 {*} {"new":{"id":2,"k":1}}',
+    'by statement each of its rows is captured once');
+SELECT is(string_agg(drift, ', '), NULL, 'and neither has drifted') FROM event_service.watched WHERE tbl::text LIKE 'q%';
+
+-- Tables that inherit. Row triggers are those of the table in which the row lies, statement triggers those of
+-- the table that is named.
+CREATE TABLE elder (id int PRIMARY KEY, n int);
+CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (elder);
+CREATE TABLE grandheir (PRIMARY KEY (id)) INHERITS (heir);
+INSERT INTO grandheir VALUES (1, 0);
+SELECT event_service.watch(t, topic => 'elder', columns => '{*}', global => true)
+FROM unnest('{elder,heir,grandheir}'::regclass[]) t \g /dev/null
+UPDATE elder SET n = 1;
+UPDATE grandheir SET n = 2;
+:advance
+SELECT is(captured(), 'update elder.updated 1 {*} {"new":{"id":1,"n":1},"old":{"id":1,"n":0},"changed":["n"]}' || E'\n' ||
+    'update elder.updated 1 {*} {"new":{"id":1,"n":2},"old":{"id":1,"n":1},"changed":["n"]}',
+    'tables that inherit, watched one by one by row, capture each change once');
+SELECT is(string_agg(drift, ', '), NULL, 'and have not drifted') FROM event_service.watched WHERE topic = 'elder';
+SELECT throws_ok($$SELECT event_service.watch('elder', columns => '{*}', level => 'statement')$$, '55000', NULL,
+    'one from which others that are watched by row inherit cannot be watched by statement');
+SELECT event_service.unwatch(t) FROM unnest('{heir,grandheir}'::regclass[]) t \g /dev/null
+SELECT event_service.watch('elder', columns => '{*}', global => true, level => 'statement') \g /dev/null
+SELECT throws_ok($$SELECT event_service.watch('grandheir', columns => '{*}')$$, '55000', NULL,
+    'nor can one by row that inherits from one that is watched by statement');
+SELECT matches(hint_of($$SELECT event_service.watch('grandheir', columns => '{*}')$$),
+    'unwatch\(.*elder.*\), or watch both with level => ''statement''', 'the hint says what can be done');
+SELECT event_service.watch(t, topic => 'elder', columns => '{*}', global => true, level => 'statement')
+FROM unnest('{heir,grandheir}'::regclass[]) t \g /dev/null
+UPDATE elder SET n = 3;
+UPDATE grandheir SET n = 4;
+:advance
+SELECT is(captured(), 'update elder.updated 1 {*} {"new":{"id":1,"n":3},"old":{"id":1,"n":2},"changed":["n"]}' || E'\n' ||
+    'update elder.updated 1 {*} {"new":{"id":1,"n":4},"old":{"id":1,"n":3},"changed":["n"]}',
+    'all of them by statement capture each change once');
+CREATE TABLE stranger (id int PRIMARY KEY, n int);
+SELECT event_service.watch('stranger', columns => '{*}', global => true) \g /dev/null
+ALTER TABLE stranger INHERIT heir;
+SELECT results_eq($$SELECT tbl::text, drift FROM event_service.watched WHERE drifted AND tbl::text ~ 'elder|heir|stranger' ORDER BY 1$$,
+    $$VALUES ('elder', 'rows are also captured by public.stranger'), ('heir', 'rows are also captured by public.stranger'),
+             ('stranger', 'rows are also captured by public.elder')$$,
+    'a table watched by row that begins to inherit from one watched by statement is drift of both');
+DROP TABLE elder, heir, grandheir, stranger;
 
 -- A column that is gone makes writing a partition fail; the hint names what can be watched again.
 ALTER TABLE p RENAME COLUMN a TO b;

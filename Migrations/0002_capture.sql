@@ -82,25 +82,49 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM part
 $$;
 
--- The image of a row: a JSON object of the chosen columns, in the table's order. A value of over
--- 1 MiB as stored (or a text of over 64 MiB, however well it is compressed) gives way to its size, so
--- that no write fails because of it.
+-- A value of over 8 KiB as stored, as an image has it: JSON, or its size where it has more than 1 MiB as
+-- stored, or more than `room` bytes when it is decompressed or written as JSON. That is looked at first:
+-- 1 MiB can be 255 MiB, and each byte of it six of JSON, which no session has memory for.
+CREATE OR REPLACE FUNCTION event_service.large_value(value anyelement, stored int, room int) RETURNS json
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written json;
+BEGIN
+    -- A record holds what it is made of decompressed.
+    IF stored <= 1048576 AND pg_column_size(ROW(value)) <= room THEN
+        written := to_json(value);
+        IF pg_column_size(written) <= room THEN
+            RETURN written;
+        END IF;
+    END IF;
+    RETURN json_build_object('omitted_bytes', stored);
+EXCEPTION WHEN program_limit_exceeded OR out_of_memory THEN
+    -- Eight bytes of a jsonb can be a number of 131,072 digits.
+    RETURN json_build_object('omitted_bytes', stored);
+END $$;
+
+-- The image of a row: a JSON object of the chosen columns, in the table's order. Values that are too large
+-- give way to their sizes, so that no write fails because of them; together they have 64 MiB at most. Of
+-- those that have up to 8 KiB as stored, nothing else is asked.
 CREATE OR REPLACE FUNCTION event_service.image_expression(tbl oid, settings jsonb, r text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH col AS (
+        SELECT a.attname AS name, a.attnum AS n, event_service.column_of(r, a.attname) AS value,
+               t.typlen = -1 AND t.typname NOT IN ('numeric', 'inet', 'cidr') AS is_unbounded
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = tbl AND a.attnum > 0 AND settings -> 'columns' ? a.attname
+    ), share AS (
+        SELECT least(8388608, 67108864 / nullif(count(*), 0)) AS room FROM col WHERE is_unbounded
+    )
     -- The alias is none that a column could have.
     SELECT '(SELECT row_to_json("event_service image") FROM (SELECT ' || string_agg(
-        CASE WHEN t.typlen <> -1 OR t.typname IN ('numeric', 'inet', 'cidr') THEN c.value
-             ELSE format('CASE WHEN pg_column_size(%1$s) > 1048576%2$s'
-                         ' THEN json_build_object(''omitted_bytes'', pg_column_size(%1$s)) ELSE to_json(%1$s) END',
-                         c.value,
-                         CASE WHEN t.typname IN ('text', 'varchar', 'bpchar')
-                              THEN format(' OR octet_length(%s::text) > 67108864', c.value) ELSE '' END)
-        END || format(' AS %I', a.attname), ', ' ORDER BY a.attnum)
+        CASE WHEN is_unbounded
+             THEN format('CASE WHEN pg_column_size(%1$s) > 8192'
+                         ' THEN event_service.large_value(%1$s, pg_column_size(%1$s), %2$s) ELSE to_json(%1$s) END',
+                         value, room)
+             ELSE value END || format(' AS %I', name), ', ' ORDER BY n)
         || ') "event_service image")'
-    FROM pg_attribute a
-    JOIN pg_type t ON t.oid = a.atttypid
-    CROSS JOIN LATERAL (SELECT event_service.column_of(r, a.attname) AS value) c
-    WHERE a.attrelid = tbl AND a.attnum > 0 AND settings -> 'columns' ? a.attname
+    FROM col, share
 $$;
 
 -- True where the column differs. Types whose equality is identity are compared by it; all others

@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(227);
+SELECT plan(228);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -102,6 +102,7 @@ INSERT INTO expected_function VALUES
 ('key_expression(jsonb,text)', 'invoker', '-'),
 ('audience_expression(oid,jsonb,text)', 'invoker', '-'),
 ('image_expression(oid,jsonb,text)', 'invoker', '-'),
+('large_value(anyelement,integer,integer)', 'invoker', '-'),
 ('differs_expression(pg_attribute,text,text)', 'invoker', '-'),
 ('update_expressions(oid,jsonb,text,text)', 'invoker', '-'),
 ('nulls_expression(text[],text)', 'invoker', '-'),

@@ -1,6 +1,6 @@
 -- Capture in row mode: what each change of a watched table becomes, and what watch() refuses.
 \ir support/helpers.sql
-SELECT plan(475);
+SELECT plan(510);
 
 -- The changes of one row --------------------------------------------------------------------------
 
@@ -982,12 +982,81 @@ END $$;
 SELECT is(string_agg(DISTINCT length(data::text)::text, ' '), (1100000 + length('{"new":{"id":11,"t":"","ta":null,"j":null}}'))::text,
     'and they are so however often the session has written')
 FROM event_service.log WHERE type = 'dense.created' AND key::int > 10;
-INSERT INTO dense (id, t) VALUES (2, repeat('a', 67108865));
+INSERT INTO dense (id, t) VALUES (2, repeat('a', 8388608));
 :advance
-SELECT matches((last_data()::json #>> '{new,t}'), '^\{"omitted_bytes" : \d+\}$',
-    'but not a text of more than 64 MiB, however small it is stored');
-SELECT lives_ok($$UPDATE dense SET j = '1' WHERE id = 2$$, 'and the row can be written on');
+SELECT is(last_data()::json #>> '{new,t}', format('{"omitted_bytes" : %s}', pg_column_size(t)),
+    'but not one of more than 8 MiB, however small it is stored') FROM dense WHERE id = 2;
+INSERT INTO dense (id, t) VALUES (3, repeat(chr(1), 1400000));
 :advance
+SELECT is(last_data()::json #>> '{new,t}', format('{"omitted_bytes" : %s}', pg_column_size(t)),
+    'nor one of which JSON makes more than that') FROM dense WHERE id = 3;
+INSERT INTO dense (id, t) VALUES (4, repeat(chr(1), 1300000));
+:advance
+SELECT is(length(last_data()::json -> 'new' ->> 't'), 1300000, 'of six bytes for one, a little less is sent');
+CREATE TABLE widening (id int PRIMARY KEY, a text, b text, c int);
+SELECT event_service.watch('widening', columns => '{*}', global => true) \g /dev/null
+INSERT INTO widening VALUES (1, repeat(chr(1), 60000000), repeat(chr(1), 60000000), 0);
+SELECT lives_ok('UPDATE widening SET c = 1', 'a row whose JSON would not fit into memory can be written');
+:advance
+SELECT is(last_data(), format('{"new":{"id":1,"a":%1$s,"b":%1$s,"c":1},"old":{"id":1,"a":%1$s,"b":%1$s,"c":0},"changed":["c"]}',
+    json_build_object('omitted_bytes', pg_column_size(a))), 'and its event has the sizes') FROM widening;
+DROP TABLE widening;
+-- Many that are not too large each are so together.
+SELECT format('CREATE TABLE crowd (id int PRIMARY KEY, %s)', string_agg(format('c%s text', n), ', '))
+FROM generate_series(1, 64) n \gexec
+SELECT event_service.watch('crowd', columns => '{*}', global => true) \g /dev/null
+INSERT INTO crowd (id, c1, c2) VALUES (1, repeat('a', 1048540), repeat('a', 1048577));
+:advance
+SELECT is(regexp_replace(last_data(), '"c3":null.*', ''),
+    format('{"new":{"id":1,"c1":"%s","c2":{"omitted_bytes" : %s},', repeat('a', 1048540), pg_column_size(c2)),
+    'of 64 texts each has room for a 64th of 64 MiB') FROM crowd;
+DROP TABLE crowd;
+
+-- The same for whatever has no fixed length.
+CREATE TYPE composite AS (a text, b int);
+CREATE TYPE letters AS RANGE (subtype = text);
+CREATE DOMAIN text_domain AS text;
+CREATE DOMAIN array_domain AS int[];
+CREATE FUNCTION image_of(kind text, storage text, expression text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    image text;
+BEGIN
+    EXECUTE format('CREATE TABLE sized (id int PRIMARY KEY, v %s)', kind);
+    EXECUTE format('ALTER TABLE sized ALTER v SET STORAGE %s', storage);
+    PERFORM event_service.watch('sized', columns => '{v}', global => true);
+    EXECUTE format('INSERT INTO sized SELECT 1, %s', expression);
+    WITH taken AS (DELETE FROM event_service.inbox i WHERE i.type LIKE 'sized.%' RETURNING data) SELECT data INTO image FROM taken;
+    EXECUTE 'SELECT CASE $1 WHEN format(''{"new":{"v":%s}}'', to_json(v)) THEN ''sent'''
+            ' WHEN format(''{"new":{"v":{"omitted_bytes" : %s}}}'', pg_column_size(v)) THEN ''omitted'' ELSE left($1, 100) END FROM sized'
+        INTO image USING image;
+    DROP TABLE sized;
+    RETURN image;
+END $$;
+CREATE TABLE sizes (type text, expression text);
+INSERT INTO sizes VALUES
+('text', 'repeat(''a'', N)'), ('varchar', 'repeat(''a'', N)'), ('char(9000000)', '''a'''), ('text_domain', 'repeat(''a'', N)'),
+('bytea', 'convert_to(repeat(''a'', N), ''UTF8'')'), ('varbit', 'repeat(''10'', N * 4)::varbit'),
+('json', 'to_json(repeat(''a'', N))'), ('jsonb', 'to_jsonb(repeat(''a'', N))'),
+('xml', '(''<a>'' || repeat(''a'', N) || ''</a>'')::xml'), ('int[]', 'array_fill(0, ARRAY[N / 4])'),
+('text[]', 'ARRAY[repeat(''a'', N)]'), ('int[][][][][][]', 'array_fill(0, ARRAY[N / 8, 2, 1, 1, 1, 1])'),
+('array_domain', 'array_fill(0, ARRAY[N / 4])'), ('composite', 'ROW(repeat(''a'', N), 1)::composite'),
+('letters', 'letters(''a'', repeat(''b'', N))');
+SELECT is(image_of(type, 'EXTENDED', replace(expression, 'N', '9000000')), 'omitted', format('a %s of 9 MB, stored small, is omitted', type))
+FROM sizes;
+SELECT is(image_of(type, 'EXTERNAL', replace(expression, 'N', '20000')), 'sent', format('a %s of 20 kB is sent', type))
+FROM sizes WHERE type NOT LIKE 'char%';
+-- What a value becomes as JSON may be far larger than itself.
+CREATE FUNCTION as_json(letters) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE program_limit_exceeded;
+END $$;
+CREATE CAST (letters AS json) WITH FUNCTION as_json(letters);
+CREATE TABLE unwritable (id int PRIMARY KEY, v letters);
+SELECT event_service.watch('unwritable', columns => '{v}', global => true) \g /dev/null
+SELECT lives_ok($$INSERT INTO unwritable VALUES (1, letters('0', noise(20000)))$$, 'a value that cannot be written as JSON fails no writer');
+:advance
+SELECT matches(last_data(), '^\{"new":\{"v":\{"omitted_bytes" : \d{5}\}\}\}$', 'and is omitted');
+DROP TABLE unwritable;
 CREATE TABLE huge (id int PRIMARY KEY, t text, data text GENERATED ALWAYS AS (t || t) STORED);
 SELECT event_service.watch('huge', key => 't', columns => '{id}', user_column => 't',
     context_columns => '{data}') \g /dev/null

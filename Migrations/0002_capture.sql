@@ -637,6 +637,53 @@ BEGIN
     END IF;
 END $$;
 
+-- Says what of `tbl` can bring its events into another order than its writes, or give none. PostgreSQL calls
+-- triggers when the statement is done: of a row that it wrote twice they cannot tell which came first.
+CREATE OR REPLACE FUNCTION event_service.notice_limits(tbl regclass, settings jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    by_row    boolean := settings ->> 'level' = 'row';
+    -- Whether a unique index tells rows apart by the key even while a statement runs; NULL: there is none.
+    immediate boolean := (
+        SELECT bool_or(i.indimmediate) FROM pg_index i
+        WHERE i.indrelid = tbl AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND NOT EXISTS (SELECT FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
+                          JOIN pg_attribute a ON a.attrelid = tbl AND a.attnum = k.attnum
+                          WHERE k.n <= i.indnkeyatts AND NOT settings -> 'key' ? a.attname));
+    writers   text;
+BEGIN
+    IF immediate IS NULL THEN
+        RAISE NOTICE 'event_service.watch: the key of % is not unique; events do not tell rows that share one apart', tbl
+            USING HINT = 'Name columns that a unique index has, or make one.';
+    ELSIF by_row AND NOT immediate THEN
+        RAISE NOTICE 'event_service.watch: the key of % is DEFERRABLE; if rows take over keys from each other,'
+            ' a key''s delete may come after its insert', tbl
+            USING HINT = 'level => ''statement'' puts the deletes of a statement first.';
+    END IF;
+    IF by_row THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(DISTINCT quote_ident(t.tgname), ', ') INTO writers
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid IN (SELECT tbl UNION SELECT i.relid FROM event_service.inheritance(tbl) i WHERE NOT i.is_above)
+      AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND NOT t.tginitdeferred
+      AND t.tgtype & (1 | 2 | 64) = 1 -- for each row, neither BEFORE nor INSTEAD OF
+      AND p.pronamespace <> 'event_service'::regnamespace;
+    IF writers IS NOT NULL THEN
+        RAISE NOTICE 'event_service.watch: what the trigger % writes to rows of % comes before the events of the'
+            ' statement that fired it', writers, tbl USING HINT = 'Use level => ''row'' if it writes there.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = tbl AND c.contype = 'f' AND c.confdeltype = 'c')
+       AND EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = tbl AND c.contype = 'f' AND c.confdeltype IN ('n', 'd')) THEN
+        RAISE NOTICE 'event_service.watch: foreign keys of % delete rows and set columns; if one statement does both to'
+            ' a row, the update may come after the delete', tbl USING HINT = 'Use level => ''row''.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = tbl AND c.relkind = 'p') THEN
+        RAISE NOTICE 'event_service.watch: what is written to a partition of % by its own name, and what a MERGE moves'
+            ' to another, is not captured', tbl USING HINT = 'Use level => ''row'' if that is done.';
+    END IF;
+END $$;
+
 -- Raises unless the settings can be what they say.
 CREATE OR REPLACE FUNCTION event_service.check_settings(tbl regclass, settings jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -789,6 +836,7 @@ BEGIN
     PERFORM event_service.check_settings(tbl, settings);
     PERFORM event_service.check_readable(tbl, settings);
     PERFORM event_service.check_partition_tree(tbl, level);
+    PERFORM event_service.notice_limits(tbl, settings);
     IF settings -> 'labels' = '[]' AND settings -> 'global' = 'false' THEN
         RAISE NOTICE 'event_service.watch: events of % have no audience; only auth=none will see them', tbl
             USING HINT = 'Name user_column, session_column or context_columns, or say global => true.';

@@ -48,7 +48,7 @@ GRANT EXECUTE ON FUNCTION
     event_service.unwatch(regclass), event_service.check_watchable(regclass),
     event_service.check_settings(regclass, jsonb), event_service.check_readable(regclass, jsonb),
     event_service.check_partition_tree(regclass, text), event_service.captured_twice(oid, text),
-    event_service.inheritance(oid),
+    event_service.inheritance(oid), event_service.notice_limits(regclass, jsonb),
     event_service.check_type(text),
     event_service.label_settings(regclass, text, text, text[]), event_service.named_columns(jsonb),
     event_service.missing_columns(oid, text[]), event_service.wanted_triggers(jsonb),

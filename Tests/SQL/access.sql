@@ -1,6 +1,6 @@
 -- Access: what each role may do, object by object, and that nobody can make our functions do otherwise.
 \ir support/helpers.sql
-SELECT plan(228);
+SELECT plan(229);
 
 CREATE ROLE sql_test_stranger LOGIN;
 CREATE ROLE sql_test_app LOGIN;
@@ -52,6 +52,7 @@ INSERT INTO expected_function VALUES
 ('check_partition_tree(regclass,text)', 'invoker', 'admin'),
 ('captured_twice(oid,text)', 'invoker', 'admin'),
 ('inheritance(oid)', 'invoker', 'admin'),
+('notice_limits(regclass,jsonb)', 'invoker', 'admin'),
 ('check_type(text)', 'invoker', 'admin'),
 ('label_settings(regclass,text,text,text[])', 'invoker', 'admin'),
 ('named_columns(jsonb)', 'invoker', 'admin'),

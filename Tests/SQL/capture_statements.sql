@@ -1,7 +1,7 @@
 -- Capture in statement mode, which must give the events of row mode; and what writes a table in
 -- other ways than plainly, in both modes: partitions, cascades, COPY, MERGE, triggers, savepoints.
 \ir support/helpers.sql
-SELECT plan(204);
+SELECT plan(209);
 
 -- The same series of statements on two tables ------------------------------------------------------
 
@@ -392,6 +392,24 @@ delete t.deleted 3 {*} {"old":{"id":3,"k":1,"a":3}}
 insert t.created 1 {*} {"new":{"id":1,"k":2,"a":101}}
 insert t.created 3 {*} {"new":{"id":3,"k":2,"a":103}}$$);
 
+-- Transition tables do not have what a MERGE moves, and statement triggers fire when all is done.
+INSERT INTO cases (name, definition, statements, expected, arguments, statement_expected) VALUES
+('a MERGE that moves a row to another partition',
+ 'CREATE TABLE t (id int, k int) PARTITION BY LIST (k);'
+ ' CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2);'
+ ' INSERT INTO t VALUES (1, 1)',
+ '{"MERGE INTO t USING (VALUES (1)) s (id) ON s.id = t.id WHEN MATCHED THEN UPDATE SET k = 2"}',
+ $$delete t.deleted 1 {*} {"old":{"id":1,"k":1}}
+insert t.created 1 {*} {"new":{"id":1,"k":2}}$$, 'global => true, key => ''id''', ''),
+('a row of which a DELETE of two parents sets a column and then takes the whole',
+ 'CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1), (2);'
+ ' CREATE TABLE t (id int PRIMARY KEY, owner int REFERENCES parent ON DELETE CASCADE, a int REFERENCES parent ON DELETE SET NULL);'
+ ' INSERT INTO t VALUES (7, 2, 1)', '{DELETE FROM parent}',
+ $$update t.updated 7 {*} {"new":{"id":7,"owner":2,"a":null},"old":{"id":7,"owner":2,"a":1},"changed":["a"]}
+delete t.deleted 7 {*} {"old":{"id":7,"owner":2,"a":null}}$$, 'global => true',
+ $$update t.updated 7 {*} {"new":{"id":7,"owner":2,"a":null},"old":{"id":7,"owner":2,"a":1},"changed":["a"]}
+delete t.deleted 7 {*} {"old":{"id":7,"owner":2,"a":null}}$$);
+
 -- Audiences, keys and names, which the two templates build each in its own way.
 INSERT INTO cases (name, definition, statements, expected, arguments) VALUES
 ('an UPDATE that moves rows between audiences',
@@ -763,6 +781,40 @@ INSERT INTO chain VALUES (2, 1);
 SELECT is(captured(), 'insert chain.created 2 {*} {"new":{"a":1}}' || E'\n' ||
     'update chain.updated 2 {*} {"new":{"a":2},"old":{"a":1},"changed":["a"]}',
     'and so does that by one whose name sorts before');
+
+-- Of what is not promised, watch() says where it can happen.
+CREATE TABLE n_unique (id int UNIQUE, k int PRIMARY KEY DEFERRABLE);
+CREATE TABLE n_bare (id int);
+CREATE TABLE n_partial (id int, k int, UNIQUE (id, k));
+CREATE UNIQUE INDEX ON n_partial (id) WHERE id > 0;
+CREATE TABLE n_deferrable (id int PRIMARY KEY DEFERRABLE);
+CREATE TABLE n_written (id int PRIMARY KEY);
+CREATE TRIGGER "After it" AFTER UPDATE ON n_written FOR EACH ROW EXECUTE FUNCTION write_again();
+CREATE TABLE n_calm (id int PRIMARY KEY);
+CREATE TRIGGER before_it BEFORE UPDATE ON n_calm FOR EACH ROW EXECUTE FUNCTION write_again();
+CREATE TRIGGER all_of_it AFTER UPDATE ON n_calm EXECUTE FUNCTION write_again();
+CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON n_calm INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION write_again();
+CREATE TRIGGER disabled AFTER UPDATE ON n_calm FOR EACH ROW EXECUTE FUNCTION write_again();
+ALTER TABLE n_calm DISABLE TRIGGER disabled;
+CREATE TABLE n_led (id int PRIMARY KEY, a int REFERENCES n_calm ON DELETE CASCADE, b int REFERENCES n_calm ON DELETE SET DEFAULT);
+CREATE TABLE n_following (id int PRIMARY KEY, a int REFERENCES n_calm ON DELETE CASCADE, b int REFERENCES n_calm);
+CREATE TABLE n_split (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE n_piece PARTITION OF n_split DEFAULT;
+CREATE TRIGGER piece AFTER INSERT ON n_piece FOR EACH ROW EXECUTE FUNCTION write_again();
+CREATE TABLE said (line text);
+\setenv QUERY 'SELECT event_service.watch(c.oid, key => $$id$$, columns => $${id}$$, global => true, level => l) FROM unnest($${row,statement}$$::text[]) l, pg_class c WHERE relname ~ $$^n_.*$$ AND relkind IN ($$r$$, $$p$$) AND relname <> $$n_piece$$'
+\copy said FROM PROGRAM 'psql -X -qAt -c "$QUERY" 2>&1 | sed -n "s/^[A-Z]*:  event_service.watch: //p"'
+SELECT bag_eq('SELECT line FROM said', ARRAY[
+    'the key of public.n_bare is not unique; events do not tell rows that share one apart',
+    'the key of public.n_bare is not unique; events do not tell rows that share one apart',
+    'the key of public.n_partial is not unique; events do not tell rows that share one apart',
+    'the key of public.n_partial is not unique; events do not tell rows that share one apart',
+    'the key of public.n_deferrable is DEFERRABLE; if rows take over keys from each other, a key''s delete may come after its insert',
+    'what the trigger "After it" writes to rows of public.n_written comes before the events of the statement that fired it',
+    'what the trigger piece writes to rows of public.n_split comes before the events of the statement that fired it',
+    'foreign keys of public.n_led delete rows and set columns; if one statement does both to a row, the update may come after the delete',
+    'what is written to a partition of public.n_split by its own name, and what a MERGE moves to another, is not captured'],
+    'watch() says in NOTICEs what of a table can bring its events out of order');
 
 -- What does not change a watched row wakes nobody --------------------------------------------------
 

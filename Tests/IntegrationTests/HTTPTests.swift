@@ -35,11 +35,6 @@ import Testing
                 ("GET", "/api/v1/events/history?since=", [], 400),
                 ("GET", "/api/v1/events/history?key=a%00", [], 400),
                 ("GET", "/api/v1/events/history?context=%00", [], 400),
-                (
-                    "GET",
-                    "/api/v1/events/stream?type="
-                        + Array(repeating: "a.b", count: 101).joined(separator: ","), [], 400
-                ),
                 ("GET", "/", ["X: " + String(repeating: "a", count: 20_000)], 431),
                 (
                     "POST", "/api/v1/events",

@@ -33,8 +33,8 @@ public enum EventType {
 public struct TypePattern: Hashable, Sendable {
     /// The pattern as it was given.
     public let text: String
-    private let isPrefix: Bool
-    private let literal: [UInt8]
+    fileprivate let isPrefix: Bool
+    fileprivate let literal: [UInt8]
 
     /// Reads a pattern; `nil` if it could match no type.
     public init?(_ text: String) {
@@ -60,5 +60,53 @@ public struct TypePattern: Hashable, Sendable {
             pattern.unicodeScalars.append(Unicode.Scalar(byte))
         }
         return isPrefix ? pattern + "%" : pattern
+    }
+}
+
+/// Patterns of types, of which a type matches one or none; thousands of them cost an event hardly more than
+/// one does.
+public struct TypePatternSet: Sendable {
+    /// In the order of their bytes, without those that another covers. So of two neighbours none begins as
+    /// the other, and what matches a type is the last that is not behind it.
+    private var patterns: [TypePattern] = []
+
+    /// The most patterns with which the database is asked: it compares each with every event.
+    private static let longestList = 100
+
+    /// Creates a set; an empty one matches nothing.
+    public init(_ patterns: [TypePattern]) {
+        let sorted = patterns.sorted {
+            $0.literal == $1.literal
+                ? $0.isPrefix && !$1.isPrefix : $0.literal.lexicographicallyPrecedes($1.literal)
+        }
+        for pattern in sorted {
+            if let last = self.patterns.last, last == pattern || last.covers(pattern) { continue }
+            self.patterns.append(pattern)
+        }
+    }
+
+    /// Whether one of the patterns matches a type.
+    public func matches(_ type: String) -> Bool {
+        var (lower, upper) = (0, patterns.count)
+        while upper - lower > 1 {
+            let middle = (lower + upper) / 2
+            if type.utf8.lexicographicallyPrecedes(patterns[middle].literal) {
+                upper = middle
+            } else {
+                lower = middle
+            }
+        }
+        return lower < upper && patterns[lower].matches(type)
+    }
+
+    /// The same as patterns of SQL's `LIKE`; `nil` if there are too many to ask with.
+    public var likePatterns: [String]? {
+        patterns.count <= Self.longestList ? patterns.map(\.likePattern) : nil
+    }
+}
+
+extension TypePattern {
+    fileprivate func covers(_ other: TypePattern) -> Bool {
+        isPrefix && other.literal.starts(with: literal)
     }
 }

@@ -34,8 +34,8 @@ public final class Subscription: Sendable {
     /// The labels under which events reach the subscriber.
     public let reach: Reach
     /// `nil`: all.
-    private let grantedTypes: [TypePattern]?
-    private let filter: EventFilter
+    private let grantedTypes: TypePatternSet?
+    private let types: TypePatternSet?
     private let keys: Set<ExactText>
     /// Whether all types and keys are let through.
     let isOpen: Bool
@@ -48,9 +48,9 @@ public final class Subscription: Sendable {
         for name in filter.contexts where !grants.grantsContext(name) {
             throw ContextNotGranted(name: name)
         }
-        self.filter = filter
         keys = Set(filter.keys.map(ExactText.init))
-        grantedTypes = grants.types
+        types = filter.types.isEmpty ? nil : TypePatternSet(filter.types)
+        grantedTypes = grants.types.map(TypePatternSet.init)
         isOpen = grants.types == nil && filter.types.isEmpty && filter.keys.isEmpty
         if !filter.contexts.isEmpty {
             reach = .labels(
@@ -79,8 +79,7 @@ public final class Subscription: Sendable {
             guard case .labels = reach, !holds(anyOf: hiddenFrom) else { return false }
         }
         return isOpen
-            || (grantedTypes?.contains { $0.matches(type) } ?? true)
-                && (filter.types.isEmpty || filter.types.contains { $0.matches(type) })
+            || (grantedTypes?.matches(type) ?? true) && (types?.matches(type) ?? true)
                 && (keys.isEmpty || key.map { keys.contains(ExactText($0)) } ?? false)
     }
 
@@ -96,15 +95,14 @@ public final class Subscription: Sendable {
 
     /// What a query of the log can leave out beforehand; `nil` where it cannot narrow.
     public var narrowing: Narrowing {
-        let types = filter.types.isEmpty ? grantedTypes : filter.types
         var labels: [String]?
         if case .labels(let held, let prefixes) = reach, prefixes.isEmpty {
             labels = held.map(\.text).sorted()
         }
         return Narrowing(
             labels: labels,
-            likePatterns: types?.map(\.likePattern),
-            keys: filter.keys.isEmpty ? nil : filter.keys)
+            likePatterns: (types ?? grantedTypes)?.likePatterns,
+            keys: keys.isEmpty ? nil : keys.map(\.text).sorted())
     }
 }
 

@@ -36,17 +36,10 @@ public struct StreamParameters: Sendable, Equatable {
         }
     }
 
-    /// How many types may be given, each of which is compared with that of every event.
-    static let maximumTypes = 100
-
     /// The parameters `context`, `type` and `key`.
     static func filter(_ query: QueryString) throws(Problem) -> EventFilter {
         var types: [TypePattern] = []
-        let texts = query.list(of: "type")
-        guard texts.count <= maximumTypes else {
-            throw .badRequest("More than \(maximumTypes) types are given.")
-        }
-        for text in texts {
+        for text in query.list(of: "type") {
             guard let pattern = TypePattern(text) else {
                 throw .badRequest(
                     "type is an event type, or the beginning of one and *, not"

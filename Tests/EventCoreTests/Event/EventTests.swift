@@ -1,4 +1,5 @@
 import EventCore
+import TestSupport
 import Testing
 
 @Suite struct Cursors {
@@ -60,6 +61,37 @@ import Testing
     @Test(arguments: [("task.created", "task.created"), ("a_b.*", "a\\_b.%"), ("*", "%")])
     func `SQL gets the same pattern`(pattern: String, like: String) throws {
         #expect(try #require(TypePattern(pattern)).likePattern == like)
+    }
+
+    @Test func `a set of patterns matches what one of them does`() {
+        var random = SeededGenerator(seed: 11)
+        func text() -> String {
+            String(
+                (0..<Int.random(in: 1...4, using: &random)).map { _ in
+                    "ab.-".randomElement(using: &random) ?? "a"
+                })
+        }
+        for _ in 0..<3000 {
+            let patterns = (0..<Int.random(in: 0...8, using: &random)).compactMap { _ in
+                TypePattern(text() + (Bool.random(using: &random) ? "*" : ""))
+            }
+            let set = TypePatternSet(patterns)
+            let type = text()
+            #expect(
+                set.matches(type) == patterns.contains { $0.matches(type) },
+                "\(patterns.map(\.text)) \(type)")
+        }
+    }
+
+    @Test func `SQL is asked with few patterns, and none that another covers`() {
+        func like(_ texts: [String]) -> [String]? {
+            TypePatternSet(texts.compactMap { TypePattern($0) }).likePatterns
+        }
+        #expect(like([]) == [])
+        #expect(like(["b.c", "a.*", "a.b", "b.c", "a.b.*"]) == ["a.%", "b.c"])
+        #expect(like((0..<100).map { "a.b\($0)" })?.count == 100)
+        #expect(like((0..<101).map { "a.b\($0)" }) == nil)
+        #expect(like((0..<101).map { "a.b\($0)" } + ["*"]) == ["%"])
     }
 
     @Test(arguments: [("a.b", "a"), ("a.b.c", "a.b")])

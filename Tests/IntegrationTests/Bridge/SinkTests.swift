@@ -14,6 +14,14 @@ import Testing
             """)
     }
 
+    /// Waits until the sink has a position: what is published from then on goes out.
+    private static func waitUntilBegun(_ database: TestDatabase) throws {
+        try eventually("it has begun") {
+            try database.value("SELECT count(*)::text FROM event_service.bridge_position")
+                == "1" ? true : nil
+        }
+    }
+
     /// The numbers and ids of messages, each number but for the first time that it came left out.
     private static func numbers(_ messages: [String]) -> [Int] {
         var seen: Set<Int> = []
@@ -94,10 +102,7 @@ import Testing
             let configuration = Self.redis(
                 redis, "{ stream: \"events\", maxlen: 1000000, types: [\"*\"] }")
             var service = try ServiceProcess(database: database.url, configuration: configuration)
-            try eventually("it has begun") {
-                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
-                    == "1" ? true : nil
-            }
+            try Self.waitUntilBegun(database)
             let other = try ServiceProcess(database: database.url, configuration: configuration)
             for round in 0..<6 {
                 try Self.publish(database, round * 1000..<round * 1000 + 1000)
@@ -132,10 +137,7 @@ import Testing
                 database: database.url,
                 configuration: Self.redis(
                     redis, "{ stream: \"events\", maxlen: 1000000, types: [\"*\"] }"))
-            try eventually("it has begun") {
-                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
-                    == "1" ? true : nil
-            }
+            try Self.waitUntilBegun(database)
             let used = try client.run("INFO", "memory").components(separatedBy: "used_memory:")[1]
                 .prefix(while: \.isNumber)
             let limit = try #require(Int(used)) + 200_000
@@ -164,10 +166,7 @@ import Testing
                 database: database.url,
                 configuration: Self.redis(
                     redis, "{ name: \"s\", stream: \"events:{key}\", maxlen: 10, types: [\"*\"] }"))
-            try eventually("it has begun") {
-                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
-                    == "1" ? true : nil
-            }
+            try Self.waitUntilBegun(database)
             try database.run(
                 """
                 SELECT event_service.publish('a.b', '1', '{*}'),
@@ -198,10 +197,7 @@ import Testing
                 database: database.url,
                 configuration: Self.redis(
                     redis, "{ name: \"s\", stream: \"events:{key}\", maxlen: 9, types: [\"*\"] }"))
-            try eventually("it has begun") {
-                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
-                    == "1" ? true : nil
-            }
+            try Self.waitUntilBegun(database)
             try Self.publish(database, 0..<14)
             try eventually("two are kept") {
                 try database.value(
@@ -227,10 +223,7 @@ import Testing
                 configuration: Self.redis(
                     redis, "{ stream: \"events\", maxlen: 9, types: [\"*\"] }"),
                 ["--drain", "50s"])
-            try eventually("it has begun") {
-                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
-                    == "1" ? true : nil
-            }
+            try Self.waitUntilBegun(database)
             redis.kill()
             try Self.publish(database, 0..<10)
             try eventually("it has something to send") {
@@ -262,10 +255,7 @@ import Testing
                   kafka: { sinks: [{ topic: "events.{topic}", types: ["load.*"] }] } }
                 """
             var service = try ServiceProcess(database: database.url, configuration: configuration)
-            try eventually("it has begun") {
-                try database.value("SELECT count(*)::text FROM event_service.bridge_position")
-                    == "1" ? true : nil
-            }
+            try Self.waitUntilBegun(database)
             try Self.publish(database, 0..<1000)
             service.kill()
             try Self.publish(database, 1000..<2000)
